@@ -1,0 +1,209 @@
+/* HTTP(S) requests over libcurl, one at a time. Any thread that may block. */
+#include "base/fetch.h"
+
+#include "base/mem.h"
+#include "base/secret.h"
+
+#include <curl/curl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <strings.h>
+
+#define DEADLINE_MS 10000
+#define CONNECT_MS 5000L
+#define ANSWER_MAX (1024 * 1024)
+#define REDIRECTS_MAX 3
+
+static void start_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static size_t take_body(char *data, size_t size, size_t count, void *to)
+{
+    struct kb_fetch *f = to;
+    (void)size; /* 1, as documented */
+    if (count > f->max - f->answer.len) {
+        snprintf(f->error, sizeof f->error, "the answer is longer than %zu bytes", f->max);
+        return 0;
+    }
+    kb_buf_add(&f->answer, data, count);
+    return count;
+}
+
+static void forget_answer(struct kb_fetch *f)
+{
+    if (f->answer.data)
+        kb_wipe(f->answer.data, f->answer.cap);
+    kb_buf_finish(&f->answer);
+    if (f->header)
+        kb_wipe(f->header, strlen(f->header));
+    free(f->header);
+    f->header = NULL;
+}
+
+static size_t take_header(char *data, size_t size, size_t count, void *to)
+{
+    struct kb_fetch *f = to;
+    (void)size;
+    size_t len = f->wanted ? strlen(f->wanted) : 0;
+    if (!len || count <= len || data[len] != ':' || strncasecmp(data, f->wanted, len) != 0)
+        return count;
+    const char *from = data + len + 1, *end = data + count;
+    while (from < end && (*from == ' ' || *from == '\t'))
+        from++;
+    while (end > from && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
+        end--;
+    free(f->header);
+    f->header = kb_printf("%.*s", (int)(end - from), from);
+    return count;
+}
+
+static int look_for_stop(void *to, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a;
+    (void)b;
+    (void)c;
+    (void)d;
+    const struct kb_fetch *f = to;
+    return f->stop && atomic_load(f->stop);
+}
+
+static void set_options(CURL *curl, struct kb_fetch *f, const char *url, struct curl_slist *headers,
+                        char *words)
+{
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, words);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)f->deadline);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     f->deadline < CONNECT_MS ? (long)f->deadline : CONNECT_MS);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, f);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, f);
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_for_stop);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, f);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "kerbside");
+    if (f->body)
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS, f->body);
+    if (f->user) {
+        curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
+        curl_easy_setopt(curl, CURLOPT_USERNAME, f->user);
+        curl_easy_setopt(curl, CURLOPT_PASSWORD, f->password ? f->password : "");
+    }
+    if (f->no_verify) {
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+    } else if (f->ca_pem) {
+        struct curl_blob pem = {.data = (void *)(uintptr_t)f->ca_pem,
+                                .len = strlen(f->ca_pem),
+                                .flags = CURL_BLOB_COPY};
+        curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &pem);
+        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* this CA and no other */
+    }
+}
+
+static char *part(CURLU *u, CURLUPart which)
+{
+    char *text = NULL;
+    curl_url_get(u, which, &text, CURLU_DEFAULT_PORT);
+    return text;
+}
+
+static bool same_part(CURLU *a, CURLU *b, CURLUPart which)
+{
+    char *x = part(a, which), *y = part(b, which);
+    bool same = x && y && strcasecmp(x, y) == 0;
+    curl_free(x);
+    curl_free(y);
+    return same;
+}
+
+static bool same_origin(const char *a, const char *b)
+{
+    CURLU *x = curl_url(), *y = curl_url();
+    bool same = x && y && curl_url_set(x, CURLUPART_URL, a, 0) == CURLUE_OK &&
+                curl_url_set(y, CURLUPART_URL, b, 0) == CURLUE_OK &&
+                same_part(x, y, CURLUPART_SCHEME) && same_part(x, y, CURLUPART_HOST) &&
+                same_part(x, y, CURLUPART_PORT);
+    curl_url_cleanup(x);
+    curl_url_cleanup(y);
+    return same;
+}
+
+/* One request; *next is where it leads on, to be freed. */
+static bool run_once(struct kb_fetch *f, const char *url, char **next)
+{
+    char words[CURL_ERROR_SIZE] = "", *location = NULL;
+    struct curl_slist *headers = NULL;
+    CURL *curl = curl_easy_init();
+    if (!curl) {
+        kb_copy_str(f->error, sizeof f->error, "libcurl cannot start");
+        return false;
+    }
+    for (size_t i = 0; f->headers && f->headers[i]; i++)
+        headers = curl_slist_append(headers, f->headers[i]);
+    headers = curl_slist_append(headers, "Expect:"); /* no waiting for 100 */
+    forget_answer(f);
+    kb_buf_reserve(&f->answer, f->max + 1); /* once, so that growing leaves no copy of a token */
+    set_options(curl, f, url, headers, words);
+    f->error[0] = '\0';
+    CURLcode code = curl_easy_perform(curl);
+    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &f->status);
+    if (code == CURLE_OK && !f->body && f->status >= 300 && f->status < 400 &&
+        curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location) == CURLE_OK && location)
+        *next = kb_strdup(location);
+    if (code != CURLE_OK && !*f->error)
+        kb_copy_str(f->error, sizeof f->error, *words ? words : curl_easy_strerror(code));
+    f->answer.data[f->answer.len] = '\0';
+    for (struct curl_slist *h = headers; h; h = h->next)
+        kb_wipe(h->data, strlen(h->data));
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    return code == CURLE_OK;
+}
+
+bool kb_fetch_run(struct kb_fetch *f)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, start_curl);
+    f->deadline = f->deadline ? f->deadline : DEADLINE_MS;
+    f->max = f->max ? f->max : ANSWER_MAX;
+    kb_auto_free char *at = kb_strdup(f->url);
+    for (int i = 0; i <= REDIRECTS_MAX; i++) {
+        char *next = NULL;
+        if (!run_once(f, at, &next))
+            return false;
+        if (!next || !same_origin(at, next)) {
+            free(next);
+            return true;
+        }
+        free(at);
+        at = next;
+    }
+    return true;
+}
+
+void kb_fetch_finish(struct kb_fetch *f)
+{
+    forget_answer(f);
+}
+
+char *kb_fetch_escape(const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    struct kb_buf b = {0};
+    for (; *text; text++) {
+        if (strchr(plain, *text))
+            kb_buf_add(&b, text, 1);
+        else
+            kb_buf_printf(&b, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+    return kb_buf_steal(&b);
+}

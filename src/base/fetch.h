@@ -1,0 +1,38 @@
+/* One HTTP(S) request to somebody else's server, over libcurl: with a deadline, a cap on the size
+ * of the answer, a CA of its own, and no way to another host. Blocks; for threads that may. */
+#ifndef KB_BASE_FETCH_H
+#define KB_BASE_FETCH_H
+
+#include "base/auto.h"
+#include "base/buf.h"
+
+#include <stdatomic.h>
+
+struct kb_fetch {
+    const char *url;             /* https:// or http:// */
+    const char *const *headers;  /* "Name: value", ended by NULL; may be NULL */
+    const char *body;            /* a POST with it; NULL: a GET */
+    const char *user, *password; /* HTTP Basic; NULL: none */
+    const char *ca_pem;      /* who must have signed the certificate; NULL: the system's trust */
+    bool no_verify;          /* take any certificate */
+    int64_t deadline;        /* ms for all of it; 0: 10 s */
+    size_t max;              /* bytes of the answer's body; 0: 1 MiB */
+    const atomic_bool *stop; /* ends it within a second or so; may be NULL */
+    const char *wanted;      /* a header of the answer to keep; NULL: none */
+    /* out; finish them */
+    long status;          /* 100..599 */
+    struct kb_buf answer; /* ended by a NUL that len does not count */
+    char *header;         /* the wanted one, or NULL */
+    char error[256];      /* when it failed */
+};
+
+/* False if there is no whole answer; error says why. An answer of any status is one. Redirects of a
+ * GET are followed three times within the same scheme, host and port; others are answers too. */
+KB_MUST_CHECK bool kb_fetch_run(struct kb_fetch *f);
+/* Wipes: an answer may be a token. */
+void kb_fetch_finish(struct kb_fetch *f);
+
+/* text as a part of a URL's path or query, or of a form; to be freed. */
+char *kb_fetch_escape(const char *text);
+
+#endif
