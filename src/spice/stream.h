@@ -1,0 +1,60 @@
+/* The data phase, pure: cuts a byte stream into messages by their mini headers.
+ *
+ * A stream is one direction of one channel. It is shown whatever bytes are at hand and answers with
+ * the next piece of them. Short messages come whole, so that they can be judged by their content;
+ * a message longer than KB_STREAM_WHOLE_MAX comes in pieces after its header has been judged, so
+ * that memory stays bounded whatever a length says. */
+#ifndef KB_SPICE_STREAM_H
+#define KB_SPICE_STREAM_H
+
+#include "base/reason.h"
+#include "spice/wire.h"
+
+/* Messages with bodies up to this come whole. Main's and the agent's are all below it but the
+ * bandwidth test's PING (256 000 bytes); the relay's buffer must hold header and body. */
+#define KB_STREAM_WHOLE_MAX 16384
+
+struct kb_stream {
+    uint8_t channel_type;
+    uint8_t direction;    /* enum kb_direction */
+    uint16_t type;        /* of the message under way */
+    uint32_t size;        /* of its whole body */
+    uint32_t left;        /* bytes of its body still to come; 0 between messages */
+    uint64_t messages;    /* begun so far */
+};
+
+struct kb_piece {
+    struct kb_span bytes; /* as they are to be forwarded: header included when first */
+    uint16_t type;
+    uint32_t size;        /* of the whole body */
+    bool first;           /* begins with the mini header */
+    bool last;            /* ends with the message's last byte; first && last: it is whole */
+};
+
+enum kb_stream_step {
+    KB_STREAM_PIECE, /* *piece is set; go on behind piece->bytes */
+    KB_STREAM_MORE,  /* too little at hand: keep the bytes and come back with more behind them */
+    KB_STREAM_BAD,   /* *why is set: MESSAGE_TOO_LONG; the stream stays where it is */
+};
+
+void kb_stream_init(struct kb_stream *s, unsigned channel_type, enum kb_direction d);
+/* Whatever the cuts, the pieces one behind the other are the input. A piece is never empty and
+ * points into bytes. MORE comes only with fewer than KB_MINI_HEADER_SIZE + KB_STREAM_WHOLE_MAX
+ * bytes at hand, so a buffer of that size never gets stuck. */
+enum kb_stream_step kb_stream_next(struct kb_stream *s, struct kb_span bytes,
+                                   struct kb_piece *piece, enum kb_reason *why);
+/* The longest body that this channel may carry this way; the reasons are in stream.c. */
+uint32_t kb_stream_body_max(unsigned channel_type, enum kb_direction d, unsigned type);
+
+/* Facts that a relay needs from bodies. */
+/* Both are for main, from the server; the piece does not know its channel. */
+/* MAIN INIT (103): the session id, which is the later channels' connection id. */
+bool kb_main_init_session(const struct kb_piece *p, uint32_t *session_id);
+/* True for the server's messages that would send the client to another host: MIGRATE_BEGIN (101),
+ * MIGRATE_SWITCH_HOST (111), MIGRATE_BEGIN_SEAMLESS (116) on main. */
+bool kb_main_is_migration(const struct kb_piece *p);
+/* True for the client's messages on inputs that a person made: keys, motion, buttons; not for the
+ * answers to PING and SET_ACK that every client gives by itself. */
+bool kb_inputs_is_input(const struct kb_piece *p);
+
+#endif
