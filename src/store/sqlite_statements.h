@@ -1,0 +1,180 @@
+/* Every statement that is prepared once. Private to sqlite*.c.
+ *
+ * W: the writing connection prepares it, R: the reading one, A: both. The one list that is put
+ * together from its filters (audit) is in sqlite_audit.c. */
+#ifndef KB_STORE_SQLITE_STATEMENTS_H
+#define KB_STORE_SQLITE_STATEMENTS_H
+
+#define KB_SQL_CONSOLE                                                                             \
+    "c.source, c.uuid, c.name, c.hypervisor, c.hypervisor_ip, c.unix_socket, c.host_subject,"      \
+    " c.insecure_port, c.secure_port, c.first_seen, s.synced_at, c.owner"
+#define KB_SQL_CONSOLES " FROM consoles c JOIN sources s ON s.name = c.source"
+#define KB_SQL_GRANT                                                                               \
+    "id, source, uuid, user_name, created_by, client_address, policy, created_at, expires_at,"     \
+    " redeemed_at, revoked_at, max_session, idle_timeout, reusable, exchanged_at"
+/* The rules that a token must pass; the same as why_not in sqlite_grants.c, which says which
+ * failed. */
+#define KB_SQL_MAY_START                                                                           \
+    " AND revoked_at = 0 AND expires_at >= ?2 AND (client_address IS NULL OR client_address = ?3)" \
+    " AND EXISTS (SELECT 1 FROM consoles c WHERE c.source = grants.source AND c.uuid = "           \
+    "grants.uuid)"
+#define KB_SQL_APIKEY                                                                              \
+    "id, name, role, created_by, created_at, expires_at, revoked_at, cidrs, sources, consoles"
+#define KB_SQL_LOGIN "l.id, l.user_name, l.provider, l.client_address, l.created_at, l.expires_at"
+
+/* X(name, connection, sql) */
+#define KB_SQL(X)                                                                                  \
+    X(BEGIN, W, "BEGIN IMMEDIATE")                                                                 \
+    X(COMMIT, W, "COMMIT")                                                                         \
+    X(ROLLBACK, W, "ROLLBACK")                                                                     \
+    X(MARK, W, "SAVEPOINT call")                                                                   \
+    X(RELEASE, W, "RELEASE call")                                                                  \
+    X(UNDO, W, "ROLLBACK TO call")                                                                 \
+    X(PING, W,                                                                                     \
+      "INSERT INTO nodes (name, seen_at) VALUES (?1, ?2)"                                          \
+      " ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at")                              \
+    /* consoles */                                                                                 \
+    X(SOURCE_SYNCED, W,                                                                            \
+      "INSERT INTO sources (name, synced_at) VALUES (?1, ?2)"                                      \
+      " ON CONFLICT (name) DO UPDATE SET synced_at = excluded.synced_at")                          \
+    X(SOURCE_NAMES, W, "SELECT name FROM sources ORDER BY name")                                   \
+    X(SOURCE_REMOVE, W, "DELETE FROM sources WHERE name = ?1")                                     \
+    X(CONSOLES_OF, W,                                                                              \
+      "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE c.source = ?1 ORDER BY c.uuid")             \
+    X(CONSOLE_INSERT, W,                                                                           \
+      "INSERT INTO consoles (source, uuid, name, hypervisor, hypervisor_ip, unix_socket,"          \
+      " host_subject, insecure_port, secure_port, owner, first_seen)"                              \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                    \
+    X(CONSOLE_UPDATE, W,                                                                           \
+      "UPDATE consoles SET name = ?3, hypervisor = ?4, hypervisor_ip = ?5, unix_socket = ?6,"      \
+      " host_subject = ?7, insecure_port = ?8, secure_port = ?9, owner = ?10"                      \
+      " WHERE source = ?1 AND uuid = ?2")                                                          \
+    X(CONSOLE_REMOVE, W, "DELETE FROM consoles WHERE source = ?1 AND uuid = ?2")                   \
+    X(CONSOLE_GET, A,                                                                              \
+      "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE c.source = ?1 AND c.uuid = ?2")             \
+    X(CONSOLE_NAME, A, "SELECT name FROM consoles WHERE source = ?1 AND uuid = ?2")                \
+    X(CONSOLES_LIST, R,                                                                            \
+      "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE (?1 IS NULL OR c.source = ?1)"              \
+      " AND (?2 IS NULL OR instr(fold(c.name), fold(?2)) OR instr(fold(c.uuid), fold(?2)))"        \
+      " AND (?3 IS NULL OR (c.name, c.source, c.uuid) > (?3, ?4, ?5))"                             \
+      " ORDER BY c.name, c.source, c.uuid LIMIT ?6")                                               \
+    /* grants */                                                                                   \
+    X(GRANT_INSERT, W,                                                                             \
+      "INSERT INTO grants (id, source, uuid, user_name, created_by, client_address, policy,"       \
+      " token_hash, exchange_hash, created_at, expires_at, start_within, max_session,"             \
+      " idle_timeout, reusable)"                                                                   \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"                 \
+      " ON CONFLICT DO NOTHING")                                                                   \
+    X(GRANT_BY_ID, W, "SELECT " KB_SQL_GRANT " FROM grants WHERE id = ?1")                         \
+    X(GRANT_BY_TOKEN, W, "SELECT " KB_SQL_GRANT " FROM grants WHERE token_hash = ?1")              \
+    X(GRANT_BY_EXCHANGE, W, "SELECT " KB_SQL_GRANT " FROM grants WHERE exchange_hash = ?1")        \
+    X(GRANT_EXCHANGE, W,                                                                           \
+      "UPDATE grants SET token_hash = ?4, exchanged_at = ?2, expires_at = ?2 + start_within"       \
+      " WHERE exchange_hash = ?1 AND exchanged_at = 0" KB_SQL_MAY_START                            \
+      " RETURNING " KB_SQL_GRANT)                                                                  \
+    X(GRANT_REDEEM, W,                                                                             \
+      "UPDATE grants SET redeemed_at = CASE redeemed_at WHEN 0 THEN ?2 ELSE redeemed_at END"       \
+      " WHERE token_hash = ?1 AND (redeemed_at = 0 OR reusable = 1)" KB_SQL_MAY_START              \
+      " RETURNING " KB_SQL_GRANT)                                                                  \
+    X(GRANT_REVOKE, W,                                                                             \
+      "UPDATE grants SET revoked_at = ?3 WHERE id = ?1 AND revoked_at = 0"                         \
+      " AND (?2 IS NULL OR created_by = ?2) RETURNING " KB_SQL_GRANT)                              \
+    X(GRANTS_REVOKE_CONSOLE, W,                                                                    \
+      "UPDATE grants SET revoked_at = ?3 WHERE source = ?1 AND uuid = ?2 AND redeemed_at = 0"      \
+      " AND revoked_at = 0 AND expires_at >= ?3 RETURNING " KB_SQL_GRANT)                          \
+    X(GRANTS_EXPIRE, W,                                                                            \
+      "UPDATE grants SET expired_at = ?1 WHERE id IN (SELECT id FROM grants"                       \
+      " WHERE redeemed_at = 0 AND revoked_at = 0 AND expired_at = 0 AND expires_at < ?1"           \
+      " ORDER BY expires_at LIMIT ?2) RETURNING " KB_SQL_GRANT)                                    \
+    X(GRANTS_LIST, R,                                                                              \
+      "SELECT " KB_SQL_GRANT ", (SELECT c.name FROM consoles c"                                    \
+      " WHERE c.source = grants.source AND c.uuid = grants.uuid), (SELECT c.owner FROM consoles c" \
+      " WHERE c.source = grants.source AND c.uuid = grants.uuid)"                                  \
+      " FROM grants WHERE (?1 IS NULL OR created_by = ?1)"                                         \
+      " AND (?2 IS NULL OR (created_at, id) < (?2, ?3))"                                           \
+      " ORDER BY created_at DESC, id DESC LIMIT ?4")                                               \
+    /* sessions */                                                                                 \
+    X(SESSION_INSERT, W,                                                                           \
+      "INSERT INTO sessions (id, node, grant_id, source, uuid, console_name, user_name,"           \
+      " client_address, policy, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")     \
+    X(SESSION_END, W,                                                                              \
+      "UPDATE sessions SET ended_at = ?2, ended_by = ?3, reason = ?4, bytes_from_client = ?5,"     \
+      " bytes_from_server = ?6 WHERE id = ?1 AND ended_at = 0"                                     \
+      " RETURNING id, grant_id, source, uuid, console_name, user_name, client_address, "           \
+      "started_at")                                                                                \
+    X(SESSIONS_RECOVER, W,                                                                         \
+      "UPDATE sessions SET ended_at = ?2, reason = ?3 WHERE node = ?1 AND ended_at = 0"            \
+      " RETURNING id, grant_id, source, uuid, console_name, user_name, client_address, "           \
+      "started_at")                                                                                \
+    X(SESSION_USER, W, "SELECT user_name FROM sessions WHERE id = ?1")                             \
+    X(GRANT_USER, W, "SELECT user_name FROM grants WHERE id = ?1")                                 \
+    /* audit */                                                                                    \
+    X(AUDIT_INSERT, W,                                                                             \
+      "INSERT INTO audit (time, event, node, request_id, session_id, grant_id, actor, user_name,"  \
+      " client_address, source, console, console_name, channel, reason, detail,"                   \
+      " bytes_from_client, bytes_from_server, duration)"                                           \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)") \
+    X(AUDIT_DROP, W,                                                                               \
+      "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time < ?1 ORDER BY time LIMIT "   \
+      "?2)")                                                                                       \
+    /* The oldest rows alone are looked at, so a step is bounded without an index on the end. */   \
+    X(SESSIONS_DROP, W,                                                                            \
+      "DELETE FROM sessions WHERE rowid IN (SELECT n FROM (SELECT rowid AS n, ended_at FROM"       \
+      " sessions ORDER BY rowid LIMIT ?2) WHERE ended_at > 0 AND ended_at < ?1)")                  \
+    X(GRANTS_DROP, W,                                                                              \
+      "DELETE FROM grants WHERE rowid IN (SELECT n FROM (SELECT rowid AS n, id, expires_at,"       \
+      " redeemed_at + revoked_at + expired_at AS used FROM grants ORDER BY rowid LIMIT ?2) g"      \
+      " WHERE expires_at < ?1 AND used > 0"                                                        \
+      " AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.grant_id = g.id))")                       \
+    /* users */                                                                                    \
+    X(USER_INSERT, W,                                                                              \
+      "INSERT INTO users (name, role, password_hash, created_at) VALUES (?1, ?2, ?3, ?4)"          \
+      " ON CONFLICT DO NOTHING")                                                                   \
+    X(USER_UPDATE, W,                                                                              \
+      "UPDATE users SET role = coalesce(?2, role), password_hash = coalesce(?3, password_hash)"    \
+      " WHERE name = ?1")                                                                          \
+    X(USER_GET, R, "SELECT name, role, created_at, password_hash FROM users WHERE name = ?1")      \
+    X(USERS_LIST, R, "SELECT name, role, created_at FROM users ORDER BY name")                     \
+    X(USER_REMOVE, W, "DELETE FROM users WHERE name = ?1")                                         \
+    /* API keys */                                                                                 \
+    X(APIKEY_INSERT, W,                                                                            \
+      "INSERT INTO apikeys (id, name, role, created_by, hash, created_at, expires_at, cidrs,"      \
+      " sources, consoles) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"                       \
+      " ON CONFLICT DO NOTHING")                                                                   \
+    X(APIKEY_GET, R,                                                                               \
+      "SELECT " KB_SQL_APIKEY " FROM apikeys WHERE hash = ?1 AND revoked_at = 0"                   \
+      " AND (expires_at = 0 OR expires_at > ?2)")                                                  \
+    X(APIKEYS_LIST, R, "SELECT " KB_SQL_APIKEY " FROM apikeys ORDER BY created_at, id")            \
+    X(APIKEY_REVOKE, W,                                                                            \
+      "UPDATE apikeys SET revoked_at = ?2 WHERE id = ?1 AND revoked_at = 0 RETURNING name")        \
+    /* logins */                                                                                   \
+    X(LOGIN_INSERT, W,                                                                             \
+      "INSERT INTO logins (hash, id, local_user, user_name, provider, alias, group_names,"         \
+      " client_address, created_at, expires_at)"                                                   \
+      " SELECT ?1, ?2, CASE ?4 WHEN 'local' THEN ?3 END, ?3, ?4, ?5, coalesce(?6, ''),"            \
+      " coalesce(?7, ''), ?8, ?9"                                                                  \
+      " WHERE ?4 <> 'local' OR EXISTS (SELECT 1 FROM users WHERE name = ?3)")                      \
+    X(LOGIN_GET, R,                                                                                \
+      "SELECT " KB_SQL_LOGIN ", u.role, l.alias, l.group_names"                                    \
+      " FROM logins l LEFT JOIN users u ON u.name = l.local_user"                                  \
+      " WHERE l.hash = ?1 AND l.expires_at > ?2")                                                  \
+    X(LOGINS_LIST, R,                                                                              \
+      "SELECT " KB_SQL_LOGIN " FROM logins l WHERE l.expires_at > ?2"                              \
+      " AND (?1 IS NULL OR l.user_name = ?1) ORDER BY l.created_at DESC, l.id LIMIT 1000")         \
+    X(LOGIN_END, W, "DELETE FROM logins WHERE hash = ?1 RETURNING id, user_name, provider")        \
+    X(LOGINS_END, W,                                                                               \
+      "DELETE FROM logins WHERE (?1 IS NULL OR id = ?1) AND (?2 IS NULL OR user_name = ?2)"        \
+      " RETURNING id, user_name, provider")                                                        \
+    X(LOGINS_END_USER, W, "DELETE FROM logins WHERE local_user = ?1")                              \
+    X(LOGINS_EXPIRE, W,                                                                            \
+      "DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE expires_at <= ?1 LIMIT "    \
+      "?2)")
+
+enum kb_sql {
+#define X(name, connection, sql) KB_SQL_##name,
+    KB_SQL(X)
+#undef X
+        KB_SQL_COUNT
+};
+
+#endif
