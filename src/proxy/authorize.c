@@ -1,0 +1,215 @@
+/* State AUTHORIZE: the ticket's token decides which session the channel belongs to.
+ *
+ * All channels of a token live on one loop, named by the token's hash, so a session needs no lock.
+ * The channel moves there first; the client waits for our answer, so its connection is quiet.
+ * There, a main link asks the store to redeem the grant and becomes a session; any other joins a
+ * live one. Questions to the store and the source travel as messages that know their channel; a
+ * channel that ends meanwhile takes its name off them, and the late answer is dropped (or undone).
+ * The loop's thread. */
+#include "base/mem.h"
+#include "proxy/channel.h"
+#include "proxy/session_state.h"
+#include "source/source.h"
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+/* A question under way. */
+struct kb_pending {
+    union {
+        struct kb_store_redeem_grant redeem;
+        struct kb_store_explain_token explain;
+        struct kb_source_open open;
+    } ask;
+    struct kb_channel *channel; /* NULL: it ended meanwhile */
+    struct kb_shard *shard;
+};
+
+static struct kb_pending *ask(struct kb_channel *ch)
+{
+    struct kb_pending *q = kb_zalloc(sizeof *q);
+    q->channel = ch;
+    q->shard = ch->shard;
+    ch->setup->pending = q;
+    return q;
+}
+
+static struct kb_channel *answered(struct kb_pending *q)
+{
+    struct kb_channel *ch = q->channel;
+    if (ch)
+        ch->setup->pending = NULL;
+    return ch;
+}
+
+void kb_channel_forget_answers(struct kb_channel *ch)
+{
+    if (ch->setup->pending)
+        ch->setup->pending->channel = NULL;
+    ch->setup->pending = NULL;
+}
+
+/* --- how to reach the console ----------------------------------------------------------------- */
+
+static void on_opened(struct kb_source_open *o)
+{
+    struct kb_pending *q = (struct kb_pending *)o;
+    struct kb_channel *ch = answered(q);
+    if (!ch) {
+        kb_target_unref(o->target);
+    } else if (o->reason != KB_REASON_NONE) {
+        kb_channel_close(ch, o->reason, NULL);
+    } else {
+        ch->session->target = o->target;
+        kb_channel_dial(ch);
+    }
+    free(q);
+}
+
+static void find_target(struct kb_channel *ch)
+{
+    if (ch->session->target) {
+        kb_channel_dial(ch);
+        return;
+    }
+    struct kb_source_open *o = &ask(ch)->ask.open;
+    kb_copy_str(o->source, sizeof o->source, ch->session->row.source);
+    kb_copy_str(o->uuid, sizeof o->uuid, ch->session->row.uuid);
+    o->reply_to = &ch->shard->loop->box;
+    o->done = on_opened;
+    kb_source_open(ch->shard->proxy->sources, o);
+}
+
+/* --- which session ---------------------------------------------------------------------------- */
+
+static void join(struct kb_channel *ch, struct kb_session *session)
+{
+    kb_session_add(session, ch);
+    if (!kb_policy_allows_channel(session->policy, ch->type))
+        kb_channel_close(ch, KB_REASON_CHANNEL_FORBIDDEN, NULL);
+    else
+        find_target(ch);
+}
+
+static void on_redeemed(struct kb_store_call *call)
+{
+    struct kb_store_redeem_grant *r = (struct kb_store_redeem_grant *)call;
+    struct kb_pending *q = (struct kb_pending *)call;
+    struct kb_shard *shard = q->shard;
+    struct kb_channel *ch = answered(q);
+    if (call->status == KB_STORE_OK && ch)
+        join(ch, kb_session_create(shard, &r->session, &r->token_hash));
+    else if (call->status == KB_STORE_OK)
+        kb_session_disown(shard, &r->session, KB_REASON_CLIENT_CLOSED);
+    else if (ch)
+        kb_channel_close(ch, call->status == KB_STORE_DENIED ? r->reason : KB_REASON_STORE_FAILED,
+                         NULL);
+    free(q);
+}
+
+static void redeem(struct kb_channel *ch)
+{
+    struct kb_store_redeem_grant *r = &ask(ch)->ask.redeem;
+    r->call.verb = KB_STORE_REDEEM_GRANT;
+    r->call.reply_to = &ch->shard->loop->box;
+    r->call.done = on_redeemed;
+    r->token_hash = ch->setup->token_hash;
+    kb_copy_str(r->client_address, sizeof r->client_address, ch->client_address);
+    kb_store_post(ch->shard->proxy->store, &r->call);
+}
+
+static void on_explained(struct kb_store_call *call)
+{
+    struct kb_store_explain_token *x = (struct kb_store_explain_token *)call;
+    struct kb_pending *q = (struct kb_pending *)call;
+    struct kb_channel *ch = answered(q);
+    if (ch)
+        kb_channel_close(ch, call->status == KB_STORE_FAILED ? KB_REASON_STORE_FAILED : x->reason,
+                         NULL);
+    free(q);
+}
+
+/* A further channel without a session: the token says why. */
+static void explain(struct kb_channel *ch)
+{
+    struct kb_store_explain_token *x = &ask(ch)->ask.explain;
+    x->call.verb = KB_STORE_EXPLAIN_TOKEN;
+    x->call.reply_to = &ch->shard->loop->box;
+    x->call.done = on_explained;
+    x->token_hash = ch->setup->token_hash;
+    kb_store_post(ch->shard->proxy->store, &x->call);
+}
+
+/* On the loop of the token. */
+static void decide(struct kb_channel *ch)
+{
+    const struct kb_link *link = &ch->setup->client_link.link;
+    bool is_main = link->channel_type == KB_CHANNEL_MAIN;
+    if (link->connection_id == 0 && is_main) {
+        redeem(ch);
+        return;
+    }
+    /* Main with an id would be the target of a migration, which no hypervisor is ever told to
+     * offer through us; another channel with 0 names no session. */
+    bool token_known;
+    struct kb_session *s =
+        kb_session_find(ch->shard, &ch->setup->token_hash, link->connection_id, &token_known);
+    if (s && !is_main && link->connection_id != 0)
+        join(ch, s);
+    else if (token_known)
+        kb_channel_close(ch, KB_REASON_CONNECTION_ID, NULL);
+    else
+        explain(ch);
+}
+
+/* --- the move --------------------------------------------------------------------------------- */
+
+struct move {
+    struct kb_message message;
+    struct kb_channel *channel;
+};
+
+static void arrive(struct kb_message *m)
+{
+    struct kb_channel *ch = ((struct move *)m)->channel;
+    free(m);
+    kb_conn_attach(ch->client.conn, ch->shard->loop);
+    DL_APPEND(ch->shard->channels, ch);
+    if (ch->shard->stopped)
+        kb_channel_close(ch, KB_REASON_DRAINED, NULL);
+    else
+        decide(ch);
+}
+
+static void move_to(struct kb_channel *ch, struct kb_shard *home)
+{
+    kb_conn_detach(ch->client.conn);
+    DL_DELETE(ch->shard->channels, ch);
+    ch->shard = home;
+    struct move *m = kb_zalloc(sizeof *m);
+    m->message.run = arrive;
+    m->channel = ch;
+    kb_loop_post(home->loop, &m->message);
+}
+
+void kb_channel_authorize(struct kb_channel *ch)
+{
+    struct kb_setup *setup = ch->setup;
+    char token[KB_PASSWORD_MAX + 1];
+    bool ok = kb_ticket_open(setup->key, setup->client_link.ticket, token);
+    kb_ticket_key_unref(setup->key);
+    setup->key = NULL;
+    if (!ok) {
+        kb_channel_close(ch, KB_REASON_TICKET_MALFORMED, NULL);
+        return;
+    }
+    setup->token_hash = kb_hash_of(token, strlen(token));
+    kb_wipe(token, sizeof token);
+    struct kb_proxy *p = ch->shard->proxy;
+    struct kb_shard *home = &p->shards[kb_get_u32(setup->token_hash.bytes) % p->shard_count];
+    if (home == ch->shard)
+        decide(ch);
+    else
+        move_to(ch, home);
+}

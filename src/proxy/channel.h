@@ -1,0 +1,98 @@
+/* A channel: one SPICE connection of a client and its twin towards the hypervisor. Private to
+ * proxy.
+ *
+ *   LINK -> AUTHORIZE -> DIAL -> SERVER_LINK -> RELAY -> CLOSED     (any state may go to CLOSED)
+ *
+ * link.c, authorize.c, dial.c and relay.c each hold the steps of one state; channel.c holds what
+ * all share, and the one way out. */
+#ifndef KB_PROXY_CHANNEL_H
+#define KB_PROXY_CHANNEL_H
+
+#include "base/log.h"
+#include "proxy/shard.h"
+#include "spice/link.h"
+#include "spice/stream.h"
+#include "spice/ticket.h"
+
+struct kb_dial;
+struct kb_session;
+struct kb_target;
+
+enum kb_channel_state {
+    KB_STATE_LINK,        /* reading link message and ticket */
+    KB_STATE_AUTHORIZE,   /* asking the store, then the source */
+    KB_STATE_DIAL,        /* connecting, TLS */
+    KB_STATE_SERVER_LINK, /* linking to the hypervisor */
+    KB_STATE_RELAY,
+    KB_STATE_CLOSED,
+};
+
+struct kb_leg {
+    struct kb_conn *conn;
+    struct kb_stream stream;     /* of what comes from this leg */
+    struct kb_block *held;       /* read, but not a whole message yet */
+    uint64_t bytes;              /* come from this leg and sent on */
+    uint64_t bytes_before, rate; /* at the last tick; bytes per second since */
+    bool paused;                 /* not read, because the other leg is full */
+};
+
+/* What is needed only until the relay: freed then, so that an idle channel is small. */
+struct kb_setup {
+    struct kb_client_link client_link;
+    struct kb_server_link server_link;
+    struct kb_ticket_key *key;
+    struct kb_hash token_hash;
+    bool clear;      /* the client came without TLS: to be told so */
+    bool replied;    /* the link reply is out: errors are bare results now */
+    bool tls;        /* the server leg is to be TLS */
+    bool redirected; /* NEED_SECURED was followed once */
+    struct kb_dial *dial;
+    struct kb_pending *pending; /* a question to the store or the source, see authorize.c */
+    struct kb_target *target;   /* borrowed from the session */
+    uint64_t began_us, step_us;
+};
+
+struct kb_channel {
+    struct kb_channel *prev, *next;                 /* in the shard */
+    struct kb_channel *session_prev, *session_next; /* in the session */
+    struct kb_shard *shard;
+    struct kb_session *session; /* NULL until authorized */
+    enum kb_channel_state state;
+    uint8_t type, id; /* known from the link message on */
+    struct kb_leg client, server;
+    struct kb_setup *setup;
+    struct kb_timer deadline;
+    struct kb_deferred end;
+    int64_t opened_at; /* wall clock ms, of the relay */
+    uint64_t opened_us;
+    char client_address[64];
+};
+
+/* Takes the connection over; prefix was read from it already. clear: it is not TLS, so after the
+ * link message it is told NEED_SECURED. */
+void kb_channel_create(struct kb_shard *s, struct kb_conn *client, struct kb_span prefix,
+                       bool clear);
+/* The only way a channel ends. Tells the client what it can still be told, the audit what happened,
+ * the session that it is gone; detail (may be NULL) is the system's or a library's words. The
+ * memory goes at the end of the loop turn. */
+void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *detail);
+/* Goes to the next state and starts its clock; the time the last one took is a metric. */
+void kb_channel_enter(struct kb_channel *ch, enum kb_channel_state state);
+/* "display:0" */
+#define KB_CHANNEL_NAME_SIZE 24
+void kb_channel_name(const struct kb_channel *ch, char name[KB_CHANNEL_NAME_SIZE]);
+void kb_channel_audit(const struct kb_channel *ch, const char *event, enum kb_reason reason,
+                      const char *detail);
+
+/* link.c: starts reading the client's link message; ends with kb_channel_authorize. */
+void kb_channel_link(struct kb_channel *ch, struct kb_span prefix);
+/* authorize.c: whose token is it? Moves the channel to its session's loop; ends with
+ * kb_channel_dial. */
+void kb_channel_authorize(struct kb_channel *ch);
+void kb_channel_forget_answers(struct kb_channel *ch);
+/* dial.c: reaches the hypervisor and links; ends with kb_channel_relay. */
+void kb_channel_dial(struct kb_channel *ch);
+/* relay.c: whole messages both ways until the end. */
+void kb_channel_relay(struct kb_channel *ch);
+
+#endif

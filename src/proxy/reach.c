@@ -1,0 +1,58 @@
+/* How a target is to be reached, and whether who answers there is who it should be. Pure; any
+ * thread. Does not connect: that is dial.c's, and diagnose.c's. */
+#include "proxy/reach.h"
+
+#include "spice/host_subject.h"
+
+#include <arpa/inet.h>
+#include <openssl/x509v3.h>
+
+/* A unix socket never leaves the machine and spice-server takes no TLS on it. Otherwise the source
+ * decides; `prefer` takes TLS where it can prove who answers, or where there is nothing else. */
+bool kb_reach_begins_with_tls(const struct kb_target *t)
+{
+    if (t->unix_socket || t->tls == KB_TLS_PLAIN)
+        return false;
+    if (t->tls == KB_TLS_PREFER)
+        return t->tls_port && (t->ca_pem || t->host_subject || !t->port);
+    return true;
+}
+
+bool kb_reach_may_redirect(const struct kb_target *t, enum kb_reason reason)
+{
+    return reason == KB_REASON_SERVER_NEEDS_TLS && t->tls == KB_TLS_PREFER && t->tls_port;
+}
+
+bool kb_reach_is_address(const char *host)
+{
+    uint8_t raw[16];
+    return inet_pton(AF_INET, host, raw) == 1 || inet_pton(AF_INET6, host, raw) == 1;
+}
+
+static bool certificate_names(X509 *x, const char *host)
+{
+    return host && (kb_reach_is_address(host) ? X509_check_ip_asc(x, host, 0) == 1
+                                              : X509_check_host(x, host, 0, 0, NULL) == 1);
+}
+
+/* The chain is proved by now. A pinned subject takes the place of the host's name, as in SPICE
+ * clients (spice-common, ssl_verify.c). */
+enum kb_reason kb_reach_check(const struct kb_target *t, X509 *x, struct kb_buf *detail)
+{
+    if (!x)
+        return KB_REASON_SERVER_TLS_FAILED;
+    if (t->host_subject) {
+        if (kb_host_subject_matches(t->host_subject, X509_get_subject_name(x)))
+            return KB_REASON_NONE;
+        kb_buf_printf(detail, "expected \"%s\", got \"", t->host_subject);
+        if (!kb_host_subject_format(detail, X509_get_subject_name(x)))
+            kb_buf_add_str(detail, "a subject that no pin can say");
+        kb_buf_add_str(detail, "\"");
+        return KB_REASON_SERVER_SUBJECT;
+    }
+    if (certificate_names(x, t->host) || certificate_names(x, t->tls_name))
+        return KB_REASON_NONE;
+    kb_buf_printf(detail, "it is not for %s%s%s", t->host, t->tls_name ? " or " : "",
+                  t->tls_name ? t->tls_name : "");
+    return KB_REASON_SERVER_NAME;
+}

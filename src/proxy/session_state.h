@@ -1,0 +1,45 @@
+/* A live session: what a redeemed grant became. Private to proxy; others see session.h. */
+#ifndef KB_PROXY_SESSION_STATE_H
+#define KB_PROXY_SESSION_STATE_H
+
+#include "policy/policy.h"
+#include "proxy/channel.h"
+#include "store/store.h"
+
+struct kb_session {
+    struct kb_session *prev, *next; /* in the shard */
+    struct kb_shard *shard;
+    struct kb_session_row row;
+    struct kb_hash token_hash;
+    const struct kb_policy *policy;
+    struct kb_target *target; /* how to reach the console; got once, at the first dial */
+    bool linked;              /* connection_id is known: main's INIT was seen */
+    uint32_t connection_id;   /* the hypervisor's session id, which later channels name */
+    struct kb_channel *main;  /* NULL only while the session ends */
+    struct kb_channel *channels;
+    uint64_t bytes_from_client, bytes_from_server; /* of channels that are gone */
+    uint64_t began_us, input_us;                   /* input_us: when the client last sent input */
+    bool warned_max;                               /* the person was told, see notice.h */
+    uint64_t warned_input; /* input_us of the idleness that the person was told of */
+    bool ending;
+    char ended_by[KB_NAME_SIZE]; /* an operator's name */
+};
+
+/* A shard's new session, from the store's row. */
+struct kb_session *kb_session_create(struct kb_shard *s, const struct kb_session_row *row,
+                                     const struct kb_hash *token_hash);
+/* The session of this token with this connection id. *token_known: there is one of the token at
+ * least. */
+struct kb_session *kb_session_find(struct kb_shard *s, const struct kb_hash *token_hash,
+                                   uint32_t connection_id, bool *token_known);
+void kb_session_add(struct kb_session *s, struct kb_channel *ch);
+/* Called by kb_channel_close: the end of main is the end of the session. */
+void kb_session_remove(struct kb_session *s, struct kb_channel *ch, enum kb_reason reason);
+/* Ends it with all its channels. */
+void kb_session_end(struct kb_session *s, enum kb_reason reason, const char *detail);
+/* Once a second: rates, the longest time, the client's round-trip time. */
+void kb_session_tick(struct kb_session *s, uint64_t now_us, unsigned ticks);
+/* Writes the end of a session in the store that never came to life here. */
+void kb_session_disown(struct kb_shard *s, const struct kb_session_row *row, enum kb_reason reason);
+
+#endif

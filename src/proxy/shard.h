@@ -1,0 +1,55 @@
+/* A shard: the proxy's share of one loop. Private to proxy.
+ *
+ *   proxy => shard => session => (borrowed) channel
+ *                  => channel => client leg, server leg
+ *                  => entry   (a connection that is not a channel yet)
+ *
+ * => owns, -> borrows. All of a shard is touched by its loop's thread only. */
+#ifndef KB_PROXY_SHARD_H
+#define KB_PROXY_SHARD_H
+
+#include "proxy/keyring.h"
+#include "proxy/proxy.h"
+
+#include <stdatomic.h>
+
+struct kb_entry;
+struct kb_channel;
+struct kb_session;
+struct kb_port;
+
+struct kb_shard {
+    struct kb_proxy *proxy;
+    struct kb_loop *loop;
+    SSL_CTX *tls;
+    struct kb_port *ports; /* listening here */
+    struct kb_entry *entries;
+    struct kb_channel *channels;
+    struct kb_session *sessions;
+    struct kb_keyring keys;
+    struct kb_timer tick; /* once a second */
+    unsigned ticks;
+    int reserve;  /* a spare descriptor for the acceptors */
+    bool stopped; /* nothing new may begin */
+};
+
+struct kb_proxy {
+    struct kb_store *store;
+    struct kb_sources *sources;
+    struct kb_worker resolver;       /* getaddrinfo */
+    struct kb_worker key_maker;      /* RSA keys */
+    struct kb_proxy_options options; /* under lock; shards copy what they need when they need it */
+    pthread_mutex_t lock;            /* leaf */
+    kb_proxy_http_fn *http_adopt;
+    void *http;
+    atomic_uint connections, sessions;
+    unsigned shard_count;
+    struct kb_shard *shards;
+};
+
+struct kb_proxy_options kb_proxy_options_now(struct kb_proxy *p);
+
+/* Runs visit(shard, arg) on every shard's own thread and waits for all. Not from a loop. */
+void kb_proxy_visit(struct kb_proxy *p, void (*visit)(struct kb_shard *s, void *arg), void *arg);
+
+#endif
