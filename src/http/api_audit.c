@@ -1,0 +1,205 @@
+/* Reads the audit: page by page as JSON, or as a file of JSON lines or CSV. HTTP threads. */
+#include "http/access.h"
+#include "http/route.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static json_t *event_json(const struct kb_audit_event *e, uint64_t id)
+{
+    char id_text[24];
+    snprintf(id_text, sizeof id_text, "%" PRIu64, id);
+    json_t *o = json_pack(
+        "{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", id_text,
+        "time", kb_json_time(e->time), "event", e->event, "node", kb_json_text(e->node),
+        "request_id", kb_json_text(e->request_id), "session_id", kb_json_text(e->session_id),
+        "grant_id", kb_json_text(e->grant_id), "actor", kb_json_text(e->actor), "client_address",
+        kb_json_text(e->client_address), "source", kb_json_text(e->source), "console",
+        kb_json_text(e->console), "channel", kb_json_text(e->channel), "reason",
+        kb_json_text(e->reason), "detail", kb_json_text(e->detail));
+    json_object_set_new(o, "user", kb_json_text(e->user));
+    json_object_set_new(o, "console_name", kb_json_text(e->console_name));
+    if (e->has_bytes) {
+        json_object_set_new(o, "bytes_from_client", kb_json_uint(e->bytes_from_client));
+        json_object_set_new(o, "bytes_from_server", kb_json_uint(e->bytes_from_server));
+        json_object_set_new(o, "duration", kb_json_duration(e->duration));
+    }
+    return o;
+}
+
+/* --- files --------------------------------------------------------------------------------------
+ */
+
+enum format { FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV };
+
+/* Events in one file at most; the answer is built in memory. X-Next-Cursor leads on. */
+#define FILE_MAX 10000
+#define PAGE_MAX 1000
+/* Pages that one file is made of at most: those of a scope in which little happens are empty. */
+#define PAGES_MAX 100u
+
+static const char *const columns[] = {
+    "id",
+    "time",
+    "event",
+    "node",
+    "request_id",
+    "session_id",
+    "grant_id",
+    "actor",
+    "user",
+    "client_address",
+    "source",
+    "console",
+    "console_name",
+    "channel",
+    "reason",
+    "detail",
+    "bytes_from_client",
+    "bytes_from_server",
+    "duration",
+};
+#define COLUMNS (sizeof columns / sizeof *columns)
+
+static bool read_format(struct kb_request *r, enum format *format)
+{
+    const char *wanted = kb_http_target_query(&r->target, "format");
+    *format = FORMAT_JSON;
+    if (!wanted || !*wanted)
+        *format = kb_request_accepts(r, "text/csv")               ? FORMAT_CSV
+                  : kb_request_accepts(r, "application/x-ndjson") ? FORMAT_JSONL
+                                                                  : FORMAT_JSON;
+    else if (strcmp(wanted, "csv") == 0)
+        *format = FORMAT_CSV;
+    else if (strcmp(wanted, "jsonl") == 0)
+        *format = FORMAT_JSONL;
+    else if (strcmp(wanted, "json") != 0) {
+        kb_reply_error(r, 422, "invalid_parameter", "format must be json, jsonl or csv");
+        return false;
+    }
+    return true;
+}
+
+/* RFC 4180. A spreadsheet takes a cell that begins with one of these for a formula, and names come
+ * from outside; a quotation mark before it makes it a text. */
+static void add_cell(struct kb_buf *out, const char *text)
+{
+    kb_buf_add_str(out, "\"");
+    if (*text && strchr("=+-@\t\r", *text))
+        kb_buf_add_str(out, "'");
+    for (; *text; text++)
+        kb_buf_add(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+    kb_buf_add_str(out, "\"");
+}
+
+static void add_csv(struct kb_buf *out, const json_t *event)
+{
+    for (size_t i = 0; i < COLUMNS; i++) {
+        const json_t *v = json_object_get(event, columns[i]);
+        if (i > 0)
+            kb_buf_add_str(out, ",");
+        if (json_is_integer(v))
+            kb_buf_printf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+        else if (json_is_string(v))
+            add_cell(out, json_string_value(v));
+    }
+    kb_buf_add_str(out, "\r\n");
+}
+
+static int add_json(const char *data, size_t len, void *out)
+{
+    kb_buf_add(out, data, len);
+    return 0;
+}
+
+static void add_page(struct kb_buf *out, enum format format, const struct kb_store_list_audit *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        json_t *event = event_json(&c->rows[i], c->ids[i]);
+        if (format == FORMAT_CSV) {
+            add_csv(out, event);
+        } else {
+            json_dump_callback(event, add_json, out, JSON_COMPACT);
+            kb_buf_add_str(out, "\n");
+        }
+        json_decref(event);
+    }
+}
+
+static void begin_file(struct kb_request *r, enum format format)
+{
+    bool csv = format == FORMAT_CSV;
+    kb_reply_text(r, 200, csv ? "text/csv; charset=utf-8" : "application/x-ndjson", "");
+    for (size_t i = 0; csv && i < COLUMNS; i++)
+        kb_buf_printf(&r->out, "%s%s", columns[i], i + 1 < COLUMNS ? "," : "\r\n");
+}
+
+/* Page by page, so that no call holds the store up for long. limit 0: none was asked for. */
+static void reply_file(struct kb_request *r, enum format format, struct kb_store_list_audit *c,
+                       unsigned limit)
+{
+    kb_auto_free char *next = NULL;
+    unsigned left = limit ? limit : FILE_MAX, pages = 0;
+    begin_file(r, format);
+    do {
+        c->after = next ? next : c->after;
+        c->limit = left < PAGE_MAX ? left : PAGE_MAX;
+        enum kb_store_status status = kb_store_run(r->store, &c->call);
+        if (status != KB_STORE_OK) {
+            kb_store_list_audit_finish(c);
+            kb_reply_no_page(r, status);
+            return;
+        }
+        add_page(&r->out, format, c);
+        left -= (unsigned)c->count;
+        free(next);
+        next = kb_strdup(c->next);
+        kb_store_list_audit_finish(c);
+    } while (next && left > 0 && ++pages < PAGES_MAX);
+    kb_reply_header(r, "Content-Disposition", "attachment; filename=\"audit.%s\"",
+                    format == FORMAT_CSV ? "csv" : "jsonl");
+    if (next)
+        kb_reply_header(r, "X-Next-Cursor", "%s", next);
+}
+
+/* --- the route ----------------------------------------------------------------------------------
+ */
+
+static const char *filter(struct kb_request *r, const char *name)
+{
+    const char *value = kb_http_target_query(&r->target, name);
+    return value && *value ? value : NULL;
+}
+
+void kb_api_audit(struct kb_request *r)
+{
+    struct kb_page page;
+    enum format format;
+    struct kb_store_list_audit c = {.call.verb = KB_STORE_LIST_AUDIT};
+    if (!kb_request_page(r, "-time", &page) || !kb_request_time(r, "since", &c.since) ||
+        !kb_request_time(r, "until", &c.until) || !read_format(r, &format))
+        return;
+    c.source = filter(r, "source");
+    c.console = filter(r, "console");
+    c.user = filter(r, "user");
+    c.event = filter(r, "event");
+    c.after = page.cursor;
+    c.limit = page.limit;
+    struct kb_request_view view;
+    c.filter = kb_request_filter(r, KB_MAY_READ_AUDIT, &view); /* of files as of pages */
+    if (format != FORMAT_JSON) {
+        reply_file(r, format, &c, kb_http_target_query(&r->target, "limit") ? page.limit : 0);
+        return;
+    }
+    enum kb_store_status status = kb_store_run(r->store, &c.call);
+    if (status != KB_STORE_OK) {
+        kb_reply_no_page(r, status);
+    } else {
+        json_t *items = json_array();
+        for (size_t i = 0; i < c.count; i++)
+            json_array_append_new(items, event_json(&c.rows[i], c.ids[i]));
+        kb_reply_list(r, items, c.next);
+    }
+    kb_store_list_audit_finish(&c);
+}

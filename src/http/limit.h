@@ -1,0 +1,35 @@
+/* Counts failures of many keys (addresses, names) in bounded memory and says when one has had too
+ * many. Any thread. */
+#ifndef KB_HTTP_LIMIT_H
+#define KB_HTTP_LIMIT_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#define KB_LIMIT_ROWS 1024
+#define KB_LIMIT_WAYS 4
+
+struct kb_limit_entry {
+    uint64_t key;  /* 0: free */
+    int64_t since; /* ms */
+    unsigned count;
+};
+
+struct kb_limit {
+    pthread_mutex_t lock; /* leaf */
+    unsigned most;        /* in one window */
+    int64_t window;       /* ms */
+    uint8_t salt[16];     /* nobody outside can choose keys that share a row */
+    struct kb_limit_entry rows[KB_LIMIT_ROWS][KB_LIMIT_WAYS];
+};
+
+void kb_limit_init(struct kb_limit *l, unsigned most, int64_t window);
+void kb_limit_finish(struct kb_limit *l);
+/* Counts one try before it is made, so that tries at the same time count too. 0, or the
+ * milliseconds until the key may try again. kind keeps addresses and names apart; now is any steady
+ * clock in ms. */
+int64_t kb_limit_take(struct kb_limit *l, const char *kind, const char *text, int64_t now);
+/* The try was no failure. */
+void kb_limit_give_back(struct kb_limit *l, const char *kind, const char *text);
+
+#endif

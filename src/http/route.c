@@ -1,0 +1,143 @@
+/* ONE table of all routes, and what happens before a handler runs. HTTP threads; the search is
+ * pure. */
+#include "http/route.h"
+
+#include "http/auth.h"
+
+#include <stdio.h>
+
+#define WEB (KB_DOOR_WEB | KB_DOOR_ADMIN)
+#define ALL (KB_DOOR_WEB | KB_DOOR_ADMIN | KB_DOOR_METRICS)
+#define MAY(action) (1u << KB_MAY_##action)
+
+_Static_assert(KB_ACTIONS <= 32, "a route's actions are bits of an unsigned");
+
+const struct kb_route kb_routes[] = {
+    {"GET", "/", WEB, true, 0, kb_page_root},
+    {"GET", "/web/{file}", WEB, true, 0, kb_page_file},
+    {"GET", "/healthz", ALL, true, 0, kb_api_healthz},
+    {"GET", "/readyz", ALL, true, 0, kb_api_readyz},
+    {"GET", "/metrics", KB_DOOR_METRICS | KB_DOOR_ADMIN, true, 0, kb_api_metrics},
+    {"GET", "/vv/{token}.vv", WEB, true, 0, kb_api_exchange},
+    {"POST", "/vv/{token}.vv", WEB, true, 0, kb_api_exchange},
+
+    {"GET", "/console/proxy/{source}/{uuid}/console.vv", WEB, false, MAY(OPEN_CONSOLE),
+     kb_api_console_proxy},
+    {"GET", "/console/direct/{source}/{uuid}/console.vv", WEB, false, MAY(OPEN_DIRECT),
+     kb_api_console_direct},
+    {"GET", "/nova-console.vv", WEB, true, 0, kb_api_nova_exchange},
+    {"GET", "/sf-console.vv", WEB, true, 0, kb_api_sf_exchange},
+
+    {"GET", "/api/v1/openapi.json", WEB, true, 0, kb_api_openapi},
+    {"POST", "/api/v1/login", WEB, true, 0, kb_api_login},
+    {"DELETE", "/api/v1/login", WEB, false, 0, kb_api_logout},
+    {"GET", "/api/v1/login/methods", WEB, true, 0, kb_api_login_methods},
+    {"GET", "/api/v1/login/oidc", WEB, true, 0, kb_api_oidc},
+    {"GET", "/api/v1/login/oidc/callback", WEB, true, 0, kb_api_oidc_callback},
+    {"GET", "/api/v1/logins", WEB, false, 0, kb_api_logins},
+    {"DELETE", "/api/v1/logins", WEB, false, 0, kb_api_logins_end},
+    {"DELETE", "/api/v1/logins/{id}", WEB, false, 0, kb_api_login_end},
+    {"GET", "/api/v1/me", WEB, false, 0, kb_api_me},
+    {"GET", "/api/v1/status", WEB, false, MAY(LIST_SESSIONS), kb_api_status},
+
+    {"GET", "/api/v1/sources", WEB, false, MAY(LIST_SOURCES), kb_api_sources},
+    {"GET", "/api/v1/sources/{source}", WEB, false, MAY(LIST_SOURCES), kb_api_source},
+    {"POST", "/api/v1/sources/{source}/refresh", WEB, false, MAY(LIST_SOURCES),
+     kb_api_source_refresh},
+
+    {"GET", "/api/v1/consoles", WEB, false, MAY(LIST_CONSOLES), kb_api_consoles},
+    {"GET", "/api/v1/consoles/{source}/{uuid}", WEB, false, MAY(LIST_CONSOLES), kb_api_console},
+    {"GET", "/api/v1/consoles/{source}/{uuid}/diagnosis", WEB, false, MAY(LIST_SESSIONS),
+     kb_api_diagnosis},
+    {"POST", "/api/v1/consoles/{source}/{uuid}/grants", WEB, false,
+     MAY(OPEN_CONSOLE) | MAY(GRANT_FOR_OTHERS), kb_api_grant_create},
+    {"POST", "/api/v1/consoles/{source}/{uuid}/terminate", WEB, false, MAY(END_SESSION),
+     kb_api_console_terminate},
+
+    {"GET", "/api/v1/grants", WEB, false, MAY(LIST_GRANTS) | MAY(GRANT_FOR_OTHERS), kb_api_grants},
+    {"DELETE", "/api/v1/grants/{id}", WEB, false, MAY(LIST_GRANTS) | MAY(GRANT_FOR_OTHERS),
+     kb_api_grant_revoke},
+
+    {"GET", "/api/v1/sessions", WEB, false, MAY(LIST_SESSIONS), kb_api_sessions},
+    {"POST", "/api/v1/sessions/terminate", WEB, false, MAY(END_SESSION), kb_api_sessions_terminate},
+    {"GET", "/api/v1/sessions/{id}", WEB, false, MAY(LIST_SESSIONS), kb_api_session},
+    {"POST", "/api/v1/sessions/{id}/terminate", WEB, false, MAY(END_SESSION),
+     kb_api_session_terminate},
+
+    {"GET", "/api/v1/audit", WEB, false, MAY(READ_AUDIT), kb_api_audit},
+
+    {"GET", "/api/v1/users", WEB, false, MAY(MANAGE_USERS), kb_api_users},
+    {"POST", "/api/v1/users", WEB, false, MAY(MANAGE_USERS), kb_api_user_add},
+    {"DELETE", "/api/v1/users/{name}", WEB, false, MAY(MANAGE_USERS), kb_api_user_remove},
+    {"POST", "/api/v1/users/{name}/password", WEB, false, MAY(MANAGE_USERS), kb_api_user_password},
+    {"GET", "/api/v1/apikeys", WEB, false, MAY(MANAGE_USERS), kb_api_apikeys},
+    {"POST", "/api/v1/apikeys", WEB, false, MAY(MANAGE_USERS), kb_api_apikey_create},
+    {"DELETE", "/api/v1/apikeys/{id}", WEB, false, MAY(MANAGE_USERS), kb_api_apikey_revoke},
+};
+
+const size_t kb_route_count = sizeof kb_routes / sizeof *kb_routes;
+
+static void add_method(char *allow, size_t size, const char *method)
+{
+    size_t len = strlen(allow);
+    snprintf(allow + len, size - len, "%s%s", len ? ", " : "", method);
+}
+
+const struct kb_route *kb_route_find(const char *method, struct kb_http_target *t,
+                                     enum kb_http_door door, const char *params[KB_TARGET_PARAMS],
+                                     char *allow, size_t allow_size)
+{
+    const char *wanted = strcmp(method, "HEAD") == 0 ? "GET" : method;
+    const char *matched = NULL; /* a target is matched with one pattern once */
+    allow[0] = '\0';
+    for (size_t i = 0; i < kb_route_count; i++) {
+        const struct kb_route *route = &kb_routes[i];
+        if (!(route->doors & door))
+            continue;
+        if (!matched && kb_http_target_match(t, route->pattern, params))
+            matched = route->pattern;
+        if (!matched || strcmp(matched, route->pattern) != 0)
+            continue;
+        if (strcmp(route->method, wanted) == 0)
+            return route;
+        add_method(allow, allow_size, route->method);
+        if (strcmp(route->method, "GET") == 0)
+            add_method(allow, allow_size, "HEAD");
+    }
+    return NULL;
+}
+
+static bool is_allowed(const struct kb_request *r)
+{
+    if (r->route->any_of == 0)
+        return true;
+    for (unsigned a = 0; a < KB_ACTIONS; a++)
+        if ((r->route->any_of & 1u << a) && kb_request_may(r, (enum kb_action)a))
+            return true;
+    return false;
+}
+
+void kb_route_request(struct kb_request *r)
+{
+    char allow[64];
+    r->route = kb_route_find(r->method, &r->target, r->door, r->params, allow, sizeof allow);
+    if (!r->route && !*allow) {
+        kb_reply_error(r, 404, "not_found", "there is nothing at this path");
+        return;
+    }
+    if (!r->route) {
+        kb_reply_header(r, "Allow", "%s", allow);
+        kb_reply_error(r, 405, "method_not_allowed", "this path knows %s alone", allow);
+        return;
+    }
+    if (!r->route->open) {
+        if (!kb_auth_request(r))
+            return;
+        if (!is_allowed(r)) {
+            kb_reply_error(r, 403, "forbidden", "the role %s may not do this",
+                           kb_role_name(r->asker.role));
+            return;
+        }
+    }
+    r->route->handle(r);
+}

@@ -1,0 +1,115 @@
+/* About: which kerbside this is, how it is, what holds here, and who one is to it. */
+
+import * as api from "/web/api.js";
+import { h, name, replace } from "/web/dom.js";
+import { duration, local, number } from "/web/format.js";
+import { badge, header, problemPlace } from "/web/parts.js";
+
+const EVERY = 5000;
+
+const ACTIONS = {
+  list_consoles: "see desktops",
+  open_console: "open desktops",
+  grant_for_others: "make grants for others",
+  list_grants: "see all grants",
+  list_sources: "see sources",
+  list_sessions: "watch sessions",
+  end_session: "end sessions",
+  read_audit: "read the audit",
+  manage_users: "manage users and keys",
+  open_direct: "get files that lead past kerbside",
+};
+
+function facts(rows) {
+  return h(
+    "dl",
+    { class: "facts" },
+    rows.filter(Boolean).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)]),
+  );
+}
+
+export function aboutView(context) {
+  const { me, signal } = context;
+  const problems = problemPlace();
+  const limits = me.limits ?? {};
+  const daemon = h("div");
+
+  function showDaemon(status) {
+    replace(
+      daemon,
+      facts([
+        ["Version", me.version ?? status?.version],
+        ["Node", name(me.node ?? status?.node)],
+        status && [
+          "State",
+          [
+            status.ready ? badge("ok", "Ready") : badge("warn", "Starting or draining"),
+            " ",
+            status.store === "ok"
+              ? badge("ok", "Store works")
+              : badge("bad", "Store cannot be written"),
+          ],
+        ],
+        status && ["Up for", duration(status.uptime, "less than a second")],
+        status && [
+          "Sources",
+          `${number(status.sources_loaded)} of ${number(status.sources)} loaded`,
+        ],
+        status && ["Desktops", number(status.consoles)],
+        status && [
+          "Live",
+          `${number(status.sessions)} sessions, ${number(status.channels)} channels`,
+        ],
+        status && ["Address", name(status.public_url)],
+      ]),
+    );
+  }
+
+  showDaemon(null);
+  if (context.may("list_sessions")) {
+    const now = api.poll(
+      async () => {
+        const status = await api.call("GET", "/api/v1/status", { signal });
+        problems.clear();
+        showDaemon(status);
+      },
+      EVERY,
+      signal,
+      { failed: (error) => problems.show(error, () => now()) },
+    );
+  }
+
+  return [
+    header("About").element,
+    problems.element,
+    h(
+      "div",
+      { class: "cards" },
+      h("section", { class: "card" }, h("h2", {}, "This kerbside"), daemon),
+      h(
+        "section",
+        { class: "card" },
+        h("h2", {}, "Limits"),
+        facts([
+          ["A downloaded file starts a session within", duration(limits.start_within)],
+          ["It starts", limits.reusable ? "several sessions" : "one session"],
+          ["A link is good for", duration(limits.exchange_within)],
+          ["A session lasts at most", duration(limits.max_session)],
+          ["It ends without input after", duration(limits.idle_timeout)],
+          ["A login lasts", duration(limits.login_lifetime)],
+        ]),
+      ),
+      h(
+        "section",
+        { class: "card" },
+        h("h2", {}, "You"),
+        facts([
+          ["Name", name(me.name)],
+          ["Role", me.role],
+          ["You may", me.may.map((action) => ACTIONS[action] ?? action).join(", ")],
+          ["Login ends", me.expires_at ? local(me.expires_at) : "never"],
+        ]),
+      ),
+    ),
+  ];
+}
