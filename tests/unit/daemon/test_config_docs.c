@@ -1,0 +1,153 @@
+/* The example, the page and the man page say what the tables of keys say. */
+#include "fixture.h"
+
+#include "daemon/config_schema.h"
+
+#define EXAMPLE KB_SOURCE_ROOT "/docs/kerbside.yaml.example"
+
+static void test_example_loads(void **state)
+{
+    struct fixture *f = *state;
+    struct kb_config *c = kb_config_load(EXAMPLE, &f->problems);
+    assert_problems(f, "");
+    assert_non_null(c);
+    assert_int_equal(c->source_count, 1);
+    assert_int_equal(c->sources[0].console_count, 1);
+    kb_config_destroy(c);
+}
+
+/* What the example shows behind a # is right as well: nothing is wrong with it but that the files
+ * do not exist here and that some keys are not built yet. */
+static void test_example_in_full(void **state)
+{
+    struct fixture *f = *state;
+    kb_auto_free char *text = slurp(EXAMPLE);
+    kb_auto(kb_buf_finish) struct kb_buf full = {0};
+    unsigned uncommented = 0;
+    for (const char *line = text, *end; *line; line = end) {
+        end = strchr(line, '\n') + 1;
+        size_t indent = strspn(line, " ");
+        kb_buf_add(&full, line, indent);
+        line += indent;
+        if (*line == '#' && !strchr(" #\n", line[1])) {
+            line++;
+            uncommented++;
+        }
+        kb_buf_add(&full, line, (size_t)(end - line));
+    }
+    assert_true(uncommented > 10);
+    struct kb_config *c = kb_config_parse(EXAMPLE, kb_buf_span(&full), &f->problems);
+    assert_null(c);
+    kb_auto_free char *problems = kb_buf_steal(&f->problems);
+    unsigned files = 0, later = 0;
+    for (char *line = problems, *end; *line; line = end + 1) {
+        end = line + strcspn(line, "\n");
+        *end = '\0';
+        if (strstr(line, "No such file or directory"))
+            files++;
+        else if (strstr(line, "is not supported by this version"))
+            later++;
+        else
+            fail_msg("%s", line);
+    }
+    /* certificate, key, ca, ca_cert, ticket; keystone's and oidc's ca, client_secret */
+    assert_int_equal(files, 8);
+    assert_int_equal(later, 0);
+}
+
+/* Every example of the page on identities is a configuration without a mistake. */
+static void test_identity_page(void **state)
+{
+    struct fixture *f = *state;
+    kb_auto_free char *page = slurp(KB_SOURCE_ROOT "/docs/identity.md");
+    unsigned count = 0;
+    for (const char *at = page; (at = strstr(at, "\n    identity:\n")); count++) {
+        kb_auto(kb_buf_finish) struct kb_buf text = {0};
+        for (at++; strncmp(at, "    ", 4) == 0; at += strcspn(at, "\n") + 1)
+            kb_buf_add(&text, at + 4, strcspn(at, "\n") - 3);
+        kb_buf_add_str(&text, "sources:\n"
+                              "- {source: lab, type: static, consoles: []}\n"
+                              "- {source: cloud, type: static, consoles: []}\n");
+        f->problems.len = 0;
+        kb_config_destroy(kb_config_parse("identity.md", kb_buf_span(&text), &f->problems));
+        kb_auto_free char *problems = kb_buf_steal(&f->problems);
+        for (char *line = problems, *end; *line; line = end + 1) {
+            end = line + strcspn(line, "\n");
+            *end = '\0';
+            if (!strstr(line, "No such file or directory"))
+                fail_msg("%s", line);
+        }
+    }
+    assert_int_equal(count, 3);
+}
+
+static void in_example(const char *example, const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    kb_auto_free char *word = kb_printf("%s:", dot ? dot + 1 : path);
+    if (!strstr(example, word))
+        fail_msg("the example lacks %s", path);
+}
+
+static void in_page(const char *page, const char *path, const struct kb_config_key *key)
+{
+    kb_auto_free char *row = kb_printf("\n| `%s` |", path);
+    kb_auto_free char *inline_word = kb_printf("`%s`", path);
+    kb_auto_free char *fallback = kb_printf("`%s`", key->fallback ? key->fallback : "");
+    bool later = key->read == kb_config_read_later;
+    const char *at = strstr(page, later ? inline_word : row);
+    if (!at)
+        fail_msg("docs/configure.md lacks %s", path);
+    kb_auto_free char *line = kb_printf("%.*s", (int)strcspn(at + 1, "\n") + 20, at + 1);
+    if (key->fallback && !strstr(line, fallback))
+        fail_msg("docs/configure.md has another default for %s than %s", path, key->fallback);
+    if (key->required && !strstr(line, "required"))
+        fail_msg("docs/configure.md does not say that %s is required", path);
+}
+
+static void in_man(const char *man, const char *path, const struct kb_config_key *key)
+{
+    bool later = key->read == kb_config_read_later;
+    kb_auto_free char *word = kb_printf(later ? "\n.BR %s" : "\n.TP\n.B %s\n", path);
+    if (!strstr(man, word))
+        fail_msg("kerbside.yaml(5) lacks %s", path);
+}
+
+static void test_every_key(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *prefix;
+        const struct kb_config_table *table;
+    } tables[] = {
+        {"", &kb_config_top},
+        {"listen[].", &kb_config_listen},
+        {"identity.roles[].", &kb_config_role},
+        {"sources[].", &kb_config_static},
+        {"sources[].consoles[].", &kb_config_console},
+    };
+    kb_auto_free char *example = slurp(EXAMPLE);
+    kb_auto_free char *page = slurp(KB_SOURCE_ROOT "/docs/configure.md");
+    kb_auto_free char *man = slurp(KB_SOURCE_ROOT "/man/kerbside.yaml.5");
+    for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++) {
+        assert_true(tables[t].table->count > 0);
+        for (size_t i = 0; i < tables[t].table->count; i++) {
+            const struct kb_config_key *key = &tables[t].table->keys[i];
+            kb_auto_free char *path = kb_printf("%s%s", tables[t].prefix, key->path);
+            in_example(example, path);
+            in_page(page, path, key);
+            in_man(man, path, key);
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_example_loads, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_example_in_full, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_identity_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_every_key, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
