@@ -1,0 +1,79 @@
+"""Certificates: authorities, servers with subjects of several parts."""
+
+import datetime
+import ipaddress
+import ssl
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+SHORT_NAMES = {
+    "C": NameOID.COUNTRY_NAME,
+    "O": NameOID.ORGANIZATION_NAME,
+    "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+    "CN": NameOID.COMMON_NAME,
+}
+DAY = datetime.timedelta(days=1)
+
+
+def parse_subject(text: str) -> x509.Name:
+    """`C=AU,O=Lab,CN=host` as a name, in that order. The values hold no commas."""
+    parts = [part.split("=", 1) for part in text.split(",")]
+    return x509.Name([x509.NameAttribute(SHORT_NAMES[k], v) for k, v in parts])
+
+
+class Authority:
+    """A CA of our own."""
+
+    def __init__(self, subject: str = "C=AU,O=Lab,CN=Lab CA"):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.subject = parse_subject(subject)
+        self.certificate = (
+            self._builder(self.subject, self.key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+
+    def _builder(self, subject: x509.Name, key, expired=False):
+        now = datetime.datetime.utcnow()
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 30 * DAY)
+            .not_valid_after(now + (-DAY if expired else 90 * DAY))
+        )
+
+    @property
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def issue(self, folder: Path, subject: str, *, names=("localhost",), addresses=("127.0.0.1",),
+              expired=False) -> tuple[Path, Path]:
+        """A server's certificate and key as two files in the folder, which is made."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        alternatives = [x509.DNSName(n) for n in names]
+        alternatives += [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses]
+        builder = self._builder(parse_subject(subject), key, expired)
+        if alternatives:
+            builder = builder.add_extension(x509.SubjectAlternativeName(alternatives),
+                                            critical=False)
+        certificate = builder.sign(self.key, hashes.SHA256())
+        folder.mkdir(parents=True, exist_ok=True)
+        files = folder / "certificate.pem", folder / "key.pem"
+        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files[1].write_bytes(key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption()))
+        return files
+
+    def server_context(self, folder: Path, subject: str, **more) -> ssl.SSLContext:
+        """What a TLS server of this authority needs."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*self.issue(folder, subject, **more))
+        return context
