@@ -1,0 +1,34 @@
+"""The lab: everything real that kerbside is tried against, and kerbside itself, as objects.
+
+Each object starts its program, knows when it is ready and ends it; a Lab holds them for one test
+and ends them all, whatever happens.
+"""
+
+from .client import Client
+from .image import Image
+from .kerbside import Kerbside
+from .lab import Lab
+from .paths import Paths
+from .process import JsonProcess, LabError, Process, wait_until
+from .qemu import Qemu
+from .spice_server import SpiceServer
+from .viewer import RemoteViewer, Xvfb, spicy_screenshot
+from .xspice import Xspice
+
+__all__ = [
+    "Client",
+    "Image",
+    "JsonProcess",
+    "Kerbside",
+    "Lab",
+    "LabError",
+    "Paths",
+    "Process",
+    "Qemu",
+    "RemoteViewer",
+    "SpiceServer",
+    "Xspice",
+    "Xvfb",
+    "spicy_screenshot",
+    "wait_until",
+]
