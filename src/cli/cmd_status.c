@@ -1,4 +1,4 @@
-/* status, version, source list, source refresh. Main thread. */
+/* status, version, source list, source refresh, source check. Main thread. */
 #include "cli/client.h"
 #include "cli/table.h"
 
@@ -82,6 +82,45 @@ int kb_cmd_source_refresh(const struct kb_cli_options *o)
             kb_table_print(source_columns, sizeof source_columns / sizeof *source_columns, rows,
                            false);
         if (!json_is_null(json_object_get(answer, "error")))
+            status = KB_EXIT_REFUSED;
+    }
+    kb_client_destroy(c);
+    return status;
+}
+
+static void print_advice(const json_t *steps)
+{
+    const json_t *last = json_array_get(steps, json_array_size(steps) - 1);
+    const char *advice = json_string_value(json_object_get(last, "advice"));
+    if (advice)
+        printf("\n%s\n", advice);
+}
+
+/* Exits with 1 when a step failed, so that scripts can ask. */
+int kb_cmd_source_check(const struct kb_cli_options *o)
+{
+    static const struct kb_column columns[] = {
+        {"STEP", "step", KB_CELL_TEXT, false},
+        {"RESULT", "result", KB_CELL_TEXT, false},
+        {"MS", "ms", KB_CELL_TEXT, false},
+        {"DETAIL", "detail", KB_CELL_TEXT, true},
+    };
+    int status;
+    struct kb_client *c = kb_client_create(o, &status);
+    if (!c)
+        return status;
+    kb_auto_free char *path = kb_client_path("/api/v1/sources/%s/check", o->args[0]);
+    json_auto_t *answer = NULL;
+    status = kb_client_call(c, "POST", path, NULL, &answer);
+    if (status == KB_EXIT_DONE) {
+        const json_t *steps = json_object_get(answer, "steps");
+        if (o->json)
+            kb_table_print_object(NULL, 0, answer, true);
+        else
+            kb_table_print(columns, sizeof columns / sizeof *columns, steps, false);
+        if (!o->json)
+            print_advice(steps);
+        if (!json_is_true(json_object_get(answer, "ok")))
             status = KB_EXIT_REFUSED;
     }
     kb_client_destroy(c);

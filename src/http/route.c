@@ -44,6 +44,7 @@ const struct kb_route kb_routes[] = {
     {"GET", "/api/v1/sources/{source}", WEB, false, MAY(LIST_SOURCES), kb_api_source},
     {"POST", "/api/v1/sources/{source}/refresh", WEB, false, MAY(LIST_SOURCES),
      kb_api_source_refresh},
+    {"POST", "/api/v1/sources/{source}/check", WEB, false, MAY(LIST_SOURCES), kb_api_source_check},
 
     {"GET", "/api/v1/consoles", WEB, false, MAY(LIST_CONSOLES), kb_api_consoles},
     {"GET", "/api/v1/consoles/{source}/{uuid}", WEB, false, MAY(LIST_CONSOLES), kb_api_console},

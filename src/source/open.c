@@ -4,6 +4,7 @@
 
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -74,6 +75,8 @@ static void work_open(struct kb_call *c)
 static void work_connect(struct kb_call *c)
 {
     c->fd = c->cloud->driver->connect(&c->call, c->console);
+    if (c->fd >= 0)
+        fcntl(c->fd, F_SETFL, fcntl(c->fd, F_GETFL) | O_NONBLOCK);
     c->reason = c->fd < 0 ? KB_REASON_SOURCE_FAILED : KB_REASON_NONE;
 }
 

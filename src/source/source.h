@@ -91,6 +91,9 @@ bool kb_source_type_known(const char *type);
 /* --- the sources thread ----------------------------------------------------------------------- */
 
 struct kb_sources *kb_sources_create(struct kb_store *store);
+/* Tells what drivers have under way to end, and lets those go who wait for it; nobody waits here. From
+ * then on every console that needs a cloud is SOURCE_FAILED. */
+void kb_sources_stop(struct kb_sources *s);
 /* Ends what drivers have under way (within a second or so), answers what was posted, then ends the
  * thread. The store must still be there. Takes NULL. */
 void kb_sources_destroy(struct kb_sources *s);

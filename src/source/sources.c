@@ -253,16 +253,10 @@ struct kb_sources *kb_sources_create(struct kb_store *store)
     return s;
 }
 
-struct stop {
-    struct kb_message message;
-    struct kb_sources *sources;
-    struct kb_latch latch;
-};
-
 static void run_stop(struct kb_message *m)
 {
-    struct stop *stop = (struct stop *)m;
-    struct kb_sources *s = stop->sources;
+    struct kb_sources *s =
+        (struct kb_sources *)(void *)((char *)m - offsetof(struct kb_sources, stop));
     s->stopping = true;
     for (struct kb_source *source = s->inventory; source; source = source->hh.next) {
         if (source->cloud)
@@ -270,20 +264,41 @@ static void run_stop(struct kb_message *m)
         kb_source_drop_opens(source, KB_REASON_SOURCE_FAILED);
         kb_source_let_go(source);
     }
-    if (s->calls)
-        s->stopped = &stop->latch;
+}
+
+void kb_sources_stop(struct kb_sources *s)
+{
+    if (!s || s->stop_asked)
+        return;
+    s->stop_asked = true;
+    s->stop.run = run_stop;
+    kb_mailbox_post(&s->worker.box, &s->stop);
+}
+
+struct last {
+    struct kb_message message;
+    struct kb_sources *sources;
+    struct kb_latch latch;
+};
+
+static void run_last(struct kb_message *m)
+{
+    struct last *last = (struct last *)m;
+    if (last->sources->calls)
+        last->sources->stopped = &last->latch;
     else
-        kb_latch_count_down(&stop->latch);
+        kb_latch_count_down(&last->latch);
 }
 
 void kb_sources_destroy(struct kb_sources *s)
 {
     if (!s)
         return;
-    struct stop stop = {.message.run = run_stop, .sources = s};
-    kb_latch_init(&stop.latch, 1);
-    kb_mailbox_post(&s->worker.box, &stop.message);
-    kb_latch_wait(&stop.latch);
+    kb_sources_stop(s);
+    struct last last = {.message.run = run_last, .sources = s};
+    kb_latch_init(&last.latch, 1);
+    kb_mailbox_post(&s->worker.box, &last.message);
+    kb_latch_wait(&last.latch);
     kb_worker_stop(&s->worker);
     struct kb_source *source, *next;
     HASH_ITER (hh, s->inventory, source, next)

@@ -49,7 +49,9 @@ struct kb_sources {
     struct kb_store *store;
     struct kb_source *inventory;
     uint64_t serials;
-    unsigned calls; /* threads of drivers that have not come back */
+    unsigned calls;         /* threads of drivers that have not come back */
+    struct kb_message stop; /* of kb_sources_stop */
+    bool stop_asked;        /* main thread's */
     bool stopping;
     struct kb_latch *stopped; /* counted down when stopping and no call is left */
 };

@@ -177,6 +177,9 @@ def busy_diagnoses(apis, world):
     for thread in threads:
         thread.start()
     yield operation, answers.get()
+    for verb in ("refresh", "check"):  # they share the threads
+        busy = apis.operation("POST", "/api/v1/sources/{source}/" + verb)
+        yield busy, apis.admin.ask("POST", busy.target(source="lab"))
     go_on.set()
     for thread in threads:
         thread.join()
@@ -271,6 +274,7 @@ def scenes(apis, world, oidc):
     console = "/api/v1/consoles/{source}/{uuid}"
     yield ask("GET", "/api/v1/sources/{source}", source="lab")
     yield ask("POST", "/api/v1/sources/{source}/refresh", source="lab")
+    yield ask("POST", "/api/v1/sources/{source}/check", source="lab")
     yield ask("GET", console, **desk)
     yield ask("GET", console, api=apis.roles["user"], **desk)
     yield ask("GET", f"{console}/diagnosis", **desk)
