@@ -116,6 +116,7 @@ const struct kb_source_driver *kb_source_driver_at(size_t index);
 
 extern const struct kb_source_driver kb_source_driver_static;
 extern const struct kb_source_driver kb_source_driver_http;
+extern const struct kb_source_driver kb_source_driver_proxmox;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 

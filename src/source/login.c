@@ -18,8 +18,7 @@ struct kb_login *kb_login_create(void)
 static void forget(struct kb_login *l)
 {
     kb_secret_finish(&l->token);
-    free(l->url);
-    l->url = NULL;
+    kb_secret_finish(&l->more);
     l->until_us = 0;
 }
 
@@ -35,8 +34,7 @@ void kb_login_destroy(struct kb_login *l)
 void kb_pass_finish(struct kb_pass *p)
 {
     kb_secret_finish(&p->token);
-    free(p->url);
-    *p = (struct kb_pass){0};
+    kb_secret_finish(&p->more);
 }
 
 bool kb_login_get(struct kb_login *l, struct kb_source_call *call,
@@ -50,7 +48,7 @@ bool kb_login_get(struct kb_login *l, struct kb_source_call *call,
     kb_pass_finish(pass);
     if (ok) {
         kb_secret_set(&pass->token, kb_secret_text(&l->token));
-        pass->url = kb_strdup(l->url);
+        kb_secret_set(&pass->more, kb_secret_text(&l->more));
     } else {
         forget(l);
     }

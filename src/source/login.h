@@ -10,7 +10,7 @@
 struct kb_login {
     pthread_mutex_t lock;
     struct kb_secret token; /* none: not logged in */
-    char *url;              /* what came with it: an endpoint; or NULL */
+    struct kb_secret more;  /* what came with it: an endpoint, a second token; or none */
     uint64_t until_us;      /* monotonic: to be made anew from then on; 0: until it is refused */
 };
 
@@ -19,12 +19,11 @@ void kb_login_destroy(struct kb_login *l); /* takes NULL */
 
 /* A copy for one call. */
 struct kb_pass {
-    struct kb_secret token;
-    char *url;
+    struct kb_secret token, more;
 };
 void kb_pass_finish(struct kb_pass *p);
 
-/* make: logs in and sets token, url and until_us; false with call->why. */
+/* make: logs in and sets token, more and until_us; false with call->why. */
 bool kb_login_get(struct kb_login *l, struct kb_source_call *call,
                   bool (*make)(struct kb_source_call *call, struct kb_login *l),
                   struct kb_pass *pass);
