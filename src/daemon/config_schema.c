@@ -124,13 +124,18 @@ static const struct kb_config_key role_keys[] = {
 };
 
 #define SOURCE(member) .offset = offsetof(struct kb_config_source_draft, member)
-static const struct kb_config_key static_keys[] = {
+static const struct kb_config_key source_keys[] = {
     {"source", kb_config_read_identifier, SOURCE(config.name), .max = 255, .required = true},
     {"type", kb_config_read_text, SOURCE(config.type), .max = 64, .required = true},
     {"tls", kb_config_read_choice, SOURCE(config.tls), .choices = tls_modes},
     {"ca_cert", kb_config_read_ca, SOURCE(config.ca_cert)},
+    {"refresh", kb_config_read_duration, SOURCE(config.refresh), "60s", 0, 24 * HOUR},
+    {"timeout", kb_config_read_duration, SOURCE(config.timeout), "10s", SECOND / 10, 5 * MINUTE},
+    {"address_map", kb_config_read_address_map, .offset = 0},
+    /* Last, for drivers that take it. */
     {"consoles", kb_config_read_consoles, .offset = 0, .required = true},
 };
+
 
 #define CONSOLE(member) .offset = offsetof(struct kb_static_console, member)
 static const struct kb_config_key console_keys[] = {
@@ -150,5 +155,5 @@ static const struct kb_config_key console_keys[] = {
 const struct kb_config_table kb_config_top = TABLE(top_keys);
 const struct kb_config_table kb_config_listen = TABLE(listen_keys);
 const struct kb_config_table kb_config_role = TABLE(role_keys);
-const struct kb_config_table kb_config_static = TABLE(static_keys);
+const struct kb_config_table kb_config_source = TABLE(source_keys);
 const struct kb_config_table kb_config_console = TABLE(console_keys);
