@@ -22,8 +22,7 @@ def cdata(text: str) -> str:
 
 class OpenNebula(Machines, Service):
     """Switches: `type_text` (how GRAPHICS/TYPE is written), `host_names` (node: what HISTORY says),
-    `no_history` (uuids that were never placed), `twice` (uuids whose GRAPHICS has further fields),
-    `entities` (characters as XML entities where there is no CDATA), `fault_code` (an XML-RPC fault
+    `no_history` (uuids that were never placed), `entities` (characters as XML entities where there is no CDATA), `fault_code` (an XML-RPC fault
     in place of an answer), `expire_at_page`."""
 
     def __init__(self, tls, user="oneadmin", password="opennebula"):
@@ -128,7 +127,7 @@ class OpenNebula(Machines, Service):
             found = [m for m in found if m.more["owner"] == name]
         if state >= 0:
             found = [m for m in found if (ACTIVE if m.running else POWEROFF) == state]
-        # A negative end is the size of a page from the offset start, else both are ids.
+        # An end below -1 is the size of a page from the offset start; else both are ids.
         if start >= 0 and end < -1:
             found = found[start:start - end]
         elif start >= 0:

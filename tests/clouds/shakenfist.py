@@ -63,6 +63,10 @@ class ShakenFist(Machines, Service):
                  **more) -> Machine:
         return self.add(name, more={"namespace": namespace, "vdi": vdi, "state": state}, **more)
 
+    def fill(self, count: int, name="vm", **more):
+        for i in range(count):
+            self.instance(f"{name}-{i:05d}", **more)
+
     def expire_tokens(self):
         self.api_tokens = {token: (namespace, 0) for token, (namespace, _)
                            in self.api_tokens.items()}
