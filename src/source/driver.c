@@ -6,6 +6,7 @@
 
 static const struct kb_source_driver *const drivers[] = {
     &kb_source_driver_static,
+    &kb_source_driver_http,
 };
 
 const struct kb_source_driver *kb_source_driver_at(size_t index)

@@ -115,6 +115,7 @@ const struct kb_source_driver *kb_source_driver_find(const char *type);
 const struct kb_source_driver *kb_source_driver_at(size_t index);
 
 extern const struct kb_source_driver kb_source_driver_static;
+extern const struct kb_source_driver kb_source_driver_http;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 
