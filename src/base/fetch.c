@@ -161,7 +161,30 @@ static bool same_origin(const char *a, const char *b)
     return same;
 }
 
-static void note_stage(struct kb_fetch *f, CURL *curl, const char *url)
+/* By the error where it says so; a time-out by what has a time. */
+static enum kb_fetch_stage stage_of(CURLcode code, const struct kb_fetch *f, bool secure)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return KB_FETCH_RESOLVE;
+    case CURLE_COULDNT_CONNECT:
+        return KB_FETCH_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+        return KB_FETCH_TLS;
+    case CURLE_OPERATION_TIMEDOUT:
+        return !f->resolve_us         ? KB_FETCH_RESOLVE
+               : !f->connect_us       ? KB_FETCH_CONNECT
+               : secure && !f->tls_us ? KB_FETCH_TLS
+                                      : KB_FETCH_ANSWER;
+    default:
+        return KB_FETCH_ANSWER;
+    }
+}
+
+static void note_stage(struct kb_fetch *f, CURL *curl, CURLcode code, const char *url)
 {
     curl_off_t resolve = 0, connect = 0, tls = 0;
     curl_easy_getinfo(curl, CURLINFO_NAMELOOKUP_TIME_T, &resolve);
@@ -170,11 +193,7 @@ static void note_stage(struct kb_fetch *f, CURL *curl, const char *url)
     f->resolve_us = (uint64_t)resolve;
     f->connect_us = (uint64_t)connect;
     f->tls_us = (uint64_t)tls;
-    bool secure = strncasecmp(url, "https", 5) == 0;
-    f->stage = !resolve         ? KB_FETCH_RESOLVE
-               : !connect       ? KB_FETCH_CONNECT
-               : secure && !tls ? KB_FETCH_TLS
-                                : KB_FETCH_ANSWER;
+    f->stage = stage_of(code, f, strncasecmp(url, "https", 5) == 0);
 }
 
 /* One request; *next is where it leads on, to be freed. */
@@ -196,7 +215,7 @@ static bool run_once(struct kb_fetch *f, const char *url, char **next)
     f->error[0] = '\0';
     f->retry_after = 0;
     CURLcode code = curl_easy_perform(curl);
-    note_stage(f, curl, url);
+    note_stage(f, curl, code, url);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &f->status);
     if (code == CURLE_OK && !f->body && f->status >= 300 && f->status < 400 &&
         curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location) == CURLE_OK && location)

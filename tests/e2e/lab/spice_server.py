@@ -67,6 +67,12 @@ class SpiceServer(JsonProcess):
         self.send("stats")
         return self.wait_event("stats", since=since)["servers"][server]
 
+    def set_ticket(self, password: str, seconds: int, server: int = 0):
+        """The one password of it from now on, for so long; who is connected stays so."""
+        since = self.position()
+        self.send(f"ticket {server} {seconds} {password}")
+        self.wait_event("ticket", since=since, server=server)
+
     def webdav_get(self, path: str, server: int = 0) -> dict:
         since = self.position()
         self.send(f"webdav {server} {path}")
