@@ -1,5 +1,5 @@
-/* Routes that upstream Kerbside has and that go around grants: the .vv of the hypervisor itself,
- * for admins; and the exchanges of clouds, which wait for their sources. HTTP threads. */
+/* A route that upstream Kerbside has and that goes around grants: the .vv of the hypervisor itself,
+ * for admins. Threads for slow work: the source may have to ask its cloud. */
 #include "http/access.h"
 #include "http/route.h"
 #include "http/server.h"
@@ -62,20 +62,4 @@ void kb_api_console_direct(struct kb_request *r)
 {
     if (kb_request_need_on(r, KB_MAY_OPEN_DIRECT, r->params[0], r->params[1], false))
         kb_request_defer(r, open_direct); /* its cloud may be slow */
-}
-
-static void refuse_exchange(struct kb_request *r, const char *type)
-{
-    kb_reply_error(r, 404, "exchange_unavailable",
-                   "this version has no source of the type %s, whose tokens this would take", type);
-}
-
-void kb_api_nova_exchange(struct kb_request *r)
-{
-    refuse_exchange(r, "openstack");
-}
-
-void kb_api_sf_exchange(struct kb_request *r)
-{
-    refuse_exchange(r, "shakenfist");
 }

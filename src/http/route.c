@@ -25,6 +25,7 @@ const struct kb_route kb_routes[] = {
      kb_api_console_proxy},
     {"GET", "/console/direct/{source}/{uuid}/console.vv", WEB, false, MAY(OPEN_DIRECT),
      kb_api_console_direct},
+    {"GET", "/nova/{source}/console.vv", WEB, true, 0, kb_api_nova_exchange_own},
     {"GET", "/nova-console.vv", WEB, true, 0, kb_api_nova_exchange},
     {"GET", "/sf-console.vv", WEB, true, 0, kb_api_sf_exchange},
 

@@ -50,6 +50,8 @@ void kb_api_console(struct kb_request *r);
 void kb_api_diagnosis(struct kb_request *r);
 /* api_direct.c */
 void kb_api_console_direct(struct kb_request *r);
+/* api_exchange.c */
+void kb_api_nova_exchange_own(struct kb_request *r);
 void kb_api_nova_exchange(struct kb_request *r);
 void kb_api_sf_exchange(struct kb_request *r);
 /* api_grants.c */

@@ -8,6 +8,7 @@ static const struct kb_source_driver *const drivers[] = {
     &kb_source_driver_static,
     &kb_source_driver_http,
     &kb_source_driver_proxmox,
+    &kb_source_driver_openstack,
 };
 
 const struct kb_source_driver *kb_source_driver_at(size_t index)

@@ -99,6 +99,11 @@ struct kb_source_driver {
     /* Makes one connection to a console whose target says KB_TRANSPORT_SOURCE: a connected stream
      * socket, or -1 with call->why. Several at a time. NULL: no console needs it. */
     int (*connect)(struct kb_source_call *call, const struct kb_console *console);
+    /* What console a token is for that the cloud gave somebody: NONE with a console of its own,
+     * TOKEN_UNKNOWN, CONSOLE_GONE or SOURCE_FAILED with call->why. Several at a time. A driver that
+     * has it has a key `exchange`, a word of off, own, shared. NULL: its cloud has no such tokens. */
+    enum kb_reason (*exchange)(struct kb_source_call *call, const char *token,
+                               struct kb_console **console);
     /* Waits until the list may have changed (then true: it is listed again) or call->stop; false
      * with call->why when it cannot tell any more. Began anew after each listing. NULL: the cloud
      * tells nobody. */
@@ -117,6 +122,7 @@ const struct kb_source_driver *kb_source_driver_at(size_t index);
 extern const struct kb_source_driver kb_source_driver_static;
 extern const struct kb_source_driver kb_source_driver_http;
 extern const struct kb_source_driver kb_source_driver_proxmox;
+extern const struct kb_source_driver kb_source_driver_openstack;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 

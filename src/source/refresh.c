@@ -99,6 +99,18 @@ static bool sync_store(struct kb_sources *s, struct kb_source *source)
     return status == KB_STORE_OK;
 }
 
+bool kb_source_adopt(struct kb_sources *s, struct kb_source *source, struct kb_console *console)
+{
+    const struct kb_console *old = kb_consoles_find(source->consoles, console->uuid);
+    bool same = old && kb_console_equal(old, console) && source->stored_us;
+    kb_consoles_add(&source->consoles, console);
+    /* Before the first listing the inventory is not the whole: a sync would remove the rest. */
+    if (!source->last_good)
+        return false;
+    kb_source_measure(source);
+    return same || sync_store(s, source);
+}
+
 /* Only the time of it: the consoles are those that the store has. */
 static bool touch_store(struct kb_sources *s, struct kb_source *source)
 {

@@ -15,6 +15,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 from api import METHODS, Api, Document
+from clouds.keystone import Keystone
+from clouds.nova import Nova
 from clouds.oidc import Provider
 from common.pki import Authority
 from conftest import World
@@ -190,6 +192,30 @@ def busy_diagnoses(apis, world):
         world.server.legs.get().close()
 
 
+def nova_tokens(apis, world):
+    """One that a cloud knows, at both doors."""
+    shared, own = "/nova-console.vv", "/nova/{source}/console.vv"
+    keystone = Keystone(None)
+    project, user = keystone.project("service"), keystone.user("gateway", "secret")
+    keystone.assign(user, "admin", project)
+    nova = Nova(None, keystone)
+    server = nova.owned("web", project, user, port=1)
+    cloud = {"source": "cloud", "type": "openstack", "url": keystone.url, "username": "gateway",
+             "password": "secret", "project_name": "service", "exchange": "shared"}
+    sources = world.kerbside.configuration["sources"]
+    try:
+        with world.kerbside.settings(sources=[*sources, cloud]):
+            world.kerbside.ask("POST", "/api/v1/sources/cloud/refresh")
+            for path, names in ((shared, {}), (own, {"source": "cloud"})):
+                operation = apis.operation("GET", path)
+                for query in (f"?token={nova.console_token(server)}", "", "?token=x"):
+                    target = operation.target(**names) + query
+                    yield operation, apis.nobody.ask("GET", target)
+    finally:
+        nova.stop()
+        keystone.stop()
+
+
 def oidc_logins(apis, world, oidc):
     """The ways that a login with OIDC ends, too many failed logins of any kind last."""
     provider, identity = oidc
@@ -281,7 +307,9 @@ def scenes(apis, world, oidc):
     yield from busy_diagnoses(apis, world)
 
     # what upstream has
+    yield from nova_tokens(apis, world)
     for path in ("/nova-console.vv", "/sf-console.vv"):
+        yield ask("GET", path, api=nobody)
         yield ask("GET", path, api=nobody, query="?token=x&title=y")
     yield ask("GET", "/console/proxy/{source}/{uuid}/console.vv", query="?title=a&language=b",
               **desk)
