@@ -36,7 +36,7 @@ static void read_url(struct kb_config_reader *r, const struct kb_config_key *key
         kb_config_error(r, node, "must be a URL that starts with https:// or http://");
     else if (user || fragment)
         kb_config_error(r, node, "must be a URL without a user and without a #");
-    else if (query && !key->min) /* min: see below */
+    else if (query && !key->min) /* of drivers that allow one */
         kb_config_error(r, node, "must be a URL without a query");
     for (size_t len = strlen(text); len && text[len - 1] == '/';)
         text[--len] = '\0';

@@ -182,7 +182,7 @@ static void check_ways(struct kb_config_reader *r, const struct kb_config_source
  */
 static bool is_planned(const char *type)
 {
-    return strcmp(type, "ovirt") == 0 || strcmp(type, "shakenfist") == 0;
+    return strcmp(type, "shakenfist") == 0;
 }
 
 static const char *peek_text(struct kb_config_reader *r, yaml_node_t *node, const char *key)

@@ -62,6 +62,17 @@ bool kb_api_refused(struct kb_source_call *call, const struct kb_api *a)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
+/* Who signs the API's certificate: a path in `verify` says so apart from ca_cert, which then holds
+ * for hypervisors alone. */
+static const char *ca_of(const struct kb_source_config *c)
+{
+    const struct kb_source_driver *driver = kb_source_driver_find(c->type);
+    for (size_t i = 0; i < c->setting_count; i++)
+        if (driver->keys[i].kind == KB_KEY_VERIFY && c->settings[i].text)
+            return c->settings[i].text;
+    return c->ca_cert;
+}
+
 bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
 {
     const char *headers[KB_API_HEADERS + 1] = {0};
@@ -77,7 +88,7 @@ bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
         .body = a->body,
         .user = a->user,
         .password = a->password,
-        .ca_pem = call->config->ca_cert,
+        .ca_pem = ca_of(call->config),
         .no_verify = a->no_verify,
         .deadline = kb_call_left(call),
         .max = a->max,

@@ -26,8 +26,9 @@ enum kb_key_kind {
     KB_KEY_PORT,     /* port */
     KB_KEY_DURATION, /* number: ms, min to max */
     KB_KEY_WORD,     /* word: an index of words; the fallback, or the first, where absent */
-    KB_KEY_VERIFY,   /* upstream's verify: true, false, or a path to a CA, which becomes ca_cert
-                        where that is absent; flag: whether to verify */
+    KB_KEY_VERIFY,   /* upstream's verify: true, false, or a path to the API's CA, which becomes
+                        ca_cert where that is absent; flag: whether to verify; text: the CA's PEM
+                        where it is not ca_cert */
 };
 
 struct kb_source_key {
@@ -123,6 +124,7 @@ extern const struct kb_source_driver kb_source_driver_static;
 extern const struct kb_source_driver kb_source_driver_http;
 extern const struct kb_source_driver kb_source_driver_proxmox;
 extern const struct kb_source_driver kb_source_driver_openstack;
+extern const struct kb_source_driver kb_source_driver_ovirt;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
  * sources thread. */
 #include "source/thread.h"
 
+#include "base/json_memory.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "store/store.h"
@@ -242,6 +243,7 @@ static void idle(struct kb_worker *w)
 
 struct kb_sources *kb_sources_create(struct kb_store *store)
 {
+    kb_json_memory_start();
     struct kb_sources *s = kb_zalloc(sizeof *s);
     s->store = store;
     kb_worker_init(&s->worker);
