@@ -142,10 +142,12 @@ static void sf_shared(struct kb_request *r)
 
 static void begin(struct kb_request *r, void (*work)(struct kb_request *r))
 {
-    if (*token_of(r))
+    if (*token_of(r)) {
         kb_request_defer(r, work);
-    else
-        kb_reply_error(r, 401, "token_missing", "the link lacks its token; ask your cloud for one");
+        return;
+    }
+    kb_reply_header(r, "WWW-Authenticate", "Bearer");
+    kb_reply_error(r, 401, "token_missing", "the link lacks its token; ask your cloud for one");
 }
 
 void kb_api_nova_exchange_own(struct kb_request *r)

@@ -24,7 +24,7 @@
 /* Bytes of a body that is too long are read and dropped so that the client can hear the answer; a
  * client that sends more than this is cut off. */
 #define BODY_DROP_MAX (1024 * 1024)
-#define HEADERS_MAX (32 * 1024)
+#define HEADERS_MAX (64 * 1024)
 #define THREADS 4u
 #define CONNECTIONS_MAX 1024u
 #define SILENCE_SECONDS 30u

@@ -416,7 +416,7 @@ def parameters_in_sources() -> set[str]:
 
 def test_query_parameters(world, apis):
     described = {p["name"] for o in apis.document.operations for p in o.query()}
-    assert described - {"token"} == parameters_in_sources()  # token: of clouds that are not there
+    assert described == parameters_in_sources()
     world.kerbside.grant("desk")
     for operation in apis.document.operations:
         for p in operation.query():
