@@ -39,7 +39,8 @@ bool kb_sqlite_append_event(struct kb_backend *b, const struct kb_audit_event *e
                      KB_TEXT(name), KB_TEXT(e->channel), KB_TEXT(e->reason), KB_TEXT(e->detail),
                      KB_NUMBER_OR_NULL(e->has_bytes, e->bytes_from_client),
                      KB_NUMBER_OR_NULL(e->has_bytes, e->bytes_from_server),
-                     KB_NUMBER_OR_NULL(e->has_bytes, e->duration));
+                     KB_NUMBER_OR_NULL(e->has_bytes, e->duration),
+                     KB_NUMBER(e->count ? e->count : 1));
 }
 
 enum kb_store_status kb_sqlite_append_audit(struct kb_backend *b, struct kb_store_call *call)
@@ -78,6 +79,7 @@ static uint64_t read_row(struct kb_rows *q, struct kb_audit_event *e)
     e->bytes_from_client = (uint64_t)kb_sql_number(q, column);
     e->bytes_from_server = (uint64_t)kb_sql_number(q, column + 1);
     e->duration = kb_sql_number(q, column + 2);
+    e->count = (unsigned)kb_sql_number(q, column + 3);
     return (uint64_t)kb_sql_number(q, 0);
 }
 

@@ -100,8 +100,9 @@
     X(AUDIT_INSERT, W,                                                                             \
       "INSERT INTO audit (time, event, node, request_id, session_id, grant_id, actor, user_name,"  \
       " client_address, source, console, console_name, channel, reason, detail,"                   \
-      " bytes_from_client, bytes_from_server, duration)"                                           \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)") \
+      " bytes_from_client, bytes_from_server, duration, count)"                                    \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"  \
+      " ?19)")                                                                                     \
     X(AUDIT_DROP, W,                                                                               \
       "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time < ?1 ORDER BY time LIMIT "   \
       "?2)")                                                                                       \
