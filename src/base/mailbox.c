@@ -8,8 +8,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Where both are busy, about a tenth of what a thread of data gets. */
-#define GIVE_WAY_NICE 10
+/* Where both are busy, about a third of what a thread of data gets. */
+#define GIVE_WAY_NICE 5
 
 void kb_mailbox_init(struct kb_mailbox *box, void (*wake)(struct kb_mailbox *box))
 {
