@@ -18,6 +18,9 @@ struct kb_channel;
 struct kb_session;
 struct kb_port;
 
+/* A token's sessions are found by the first byte of its hash. */
+#define KB_TOKEN_BUCKETS 256
+
 struct kb_shard {
     struct kb_proxy *proxy;
     struct kb_loop *loop;
@@ -26,6 +29,7 @@ struct kb_shard {
     struct kb_entry *entries;
     struct kb_channel *channels;
     struct kb_session *sessions;
+    struct kb_session *by_token[KB_TOKEN_BUCKETS];
     struct kb_keyring keys;
     struct kb_timer tick; /* once a second */
     unsigned ticks;
