@@ -180,8 +180,8 @@ static void complete(struct kb_request *r)
     kb_reply_empty(r, 303);
 }
 
-/* One login, one try, on whatever node: the browser may keep the cookie, and others may have read the
- * address with the code. False: answered. */
+/* One login, one try, on whatever node: the browser may keep the cookie, and others may have read
+ * the address with the code. False: answered. */
 static bool spend_state(struct kb_request *r)
 {
     const char *state = kb_http_target_query(&r->target, "state");

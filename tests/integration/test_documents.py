@@ -238,6 +238,14 @@ def test_every_reason_is_explained():
     assert there == set(reasons) - {("none", "0")}
 
 
+def test_every_metric_is_there():
+    """Names of metrics that the page tells to look at are those of the program."""
+    names = set(re.findall(r"`(kerbside_\w+)", (DOCS / "operate.md").read_text()))
+    source = "".join(path.read_text() for path in (ROOT / "src").rglob("*.c"))
+    assert len(names) > 8
+    assert {name for name in names if f'.name = "{name}"' not in source} == set()
+
+
 def test_links():
     """Every link between the pages leads somewhere."""
     for page in [ROOT / "README.md", *DOCS.rglob("*.md")]:
@@ -259,10 +267,12 @@ def test_installation(tmp_path):
     found = {path.name: path for path in tmp_path.rglob("*") if path.is_file()}
     assert {"kerbside", "kerbside.service", "kerbside.socket", "kerbside.conf", "kerbside.8",
             "kerbside.yaml.5", "kerbside.yaml.example", "_kerbside"} <= found.keys()
-    folders = list(tmp_path.rglob("kerbside.conf"))
-    assert {path.parent.name for path in folders} == {"sysusers.d", "tmpfiles.d"}
-    users = next(path for path in folders if path.parent.name == "sysusers.d")
-    made = subprocess.run(["systemd-sysusers", "--dry-run", users], capture_output=True, text=True)
-    assert made.returncode == 0, made.stderr
+    users, folders = (next(tmp_path.rglob(f"{kind}.d/kerbside.conf")).read_text()
+                      for kind in ("sysusers", "tmpfiles"))
+    assert re.search(r"^u kerbside ", users, re.MULTILINE)
+    for folder in ("/etc/kerbside", "/var/lib/kerbside", "/run/kerbside"):
+        assert re.search(rf"^d {folder} ", folders, re.MULTILINE)
+    unit = found["kerbside.service"].read_text()
+    assert "User=kerbside" in unit and "/usr/bin/kerbside serve -c /etc/kerbside/kerbside.yaml" in unit
     text = subprocess.run([found["kerbside"], "version"], capture_output=True, text=True).stdout
     assert text.startswith("kerbside ")
