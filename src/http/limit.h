@@ -1,5 +1,5 @@
-/* Counts what many keys (addresses, names) do in bounded memory, and says when one has done too much.
- * A limit counts either failures, in windows of time, or requests, at a pace. Any thread. */
+/* Counts what many keys (addresses, names) do in bounded memory, and says when one has done too
+ * much. A limit counts either failures, in windows of time, or requests, at a pace. Any thread. */
 #ifndef KB_HTTP_LIMIT_H
 #define KB_HTTP_LIMIT_H
 

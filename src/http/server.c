@@ -405,6 +405,7 @@ struct kb_http *kb_http_create(const struct kb_http_options *o, struct kb_store 
     kb_limit_init(&h->requests, 0, REQUEST_WINDOW);
     kb_limit_init(&h->request_log, 1, REQUEST_LOG_WINDOW);
     set_limits(h, o);
+    kb_limit_init(&h->refusals, 1, LOGIN_WINDOW);
     h->config = config_create(o);
     h->store = store;
     h->sources = sources;
@@ -443,6 +444,7 @@ void kb_http_destroy(struct kb_http *h)
     kb_limit_finish(&h->login_failures);
     kb_limit_finish(&h->requests);
     kb_limit_finish(&h->request_log);
+    kb_limit_finish(&h->refusals);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }

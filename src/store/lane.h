@@ -38,8 +38,6 @@ struct kb_store {
     struct kb_series *seconds[KB_STORE_VERBS], *dropped_total;
 };
 
-/* Logs the event and posts it, whatever came before. Any thread. */
-void kb_store_append(struct kb_store *s, const struct kb_audit_event *e);
 /* Appends what was counted and is due, or all of it. Any thread. */
 void kb_store_append_repeats(struct kb_store *s, bool all);
 

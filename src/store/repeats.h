@@ -1,8 +1,9 @@
-/* Refusals that are the same again and again: the first is an audit event at once, those that follow
- * within ten seconds are counted, and then one event says how many they were. So who tries tokens
- * in a loop fills neither the audit nor the log. The same means: the event, its reason, the address
- * (of IPv6: the /64) and, where they are known, grant, session, source and console; the rest of the
- * counted event is the last one's. Bounded memory; what finds no place in it is an event as ever.
+/* Refusals that are the same again and again: the first is an audit event at once, those that
+ * follow within ten seconds are counted, and then one event says how many they were. So who tries
+ * tokens in a loop fills neither the audit nor the log. The same means: the event, its reason, the
+ * address (of IPv6: the /64) and, where they are known, grant, session, source and console; the
+ * rest of the counted event is the last one's. Bounded memory; what finds no place in it is an
+ * event as ever.
  * Private to the store; any thread. */
 #ifndef KB_STORE_REPEATS_H
 #define KB_STORE_REPEATS_H

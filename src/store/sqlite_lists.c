@@ -100,7 +100,7 @@ void kb_query_grants(struct kb_query *q, const struct kb_store_list_grants *c,
 #define AUDIT                                                                                      \
     "SELECT id, time, event, node, request_id, session_id, grant_id, actor, user_name,"            \
     " client_address, source, console, console_name, channel, reason, detail,"                     \
-    " bytes_from_client, bytes_from_server, duration, count FROM audit WHERE 1"
+    " bytes_from_client, bytes_from_server, duration, count, owner FROM audit WHERE 1"
 
 /* An OR would need a sort of all that it finds. Two queries that share no row, each in order by an
  * index of its own, are merged without one. */

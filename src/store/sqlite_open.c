@@ -163,7 +163,7 @@ static void free_fold_locale(void *locale)
         freelocale(locale);
 }
 
-/* Most names, and much faster than by the locale. False: it is not ASCII alone, nothing was done. */
+/* Most names, and much faster than by the locale. False: it is more than ASCII. */
 static bool fold_ascii(sqlite3_context *context, const char *text)
 {
     char low[KB_NAME_SIZE];

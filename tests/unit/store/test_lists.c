@@ -1,5 +1,5 @@
-/* The plans of the long lists: whatever is asked for, an index finds it in the list's order. And the
- * two halves of audit's filters, which must find each row once. */
+/* The plans of the long lists: whatever is asked for, an index finds it in the list's order. And
+ * the two halves of audit's filters, which must find each row once. */
 #include "fixture.h"
 
 #include "store/sqlite_lists.h"
@@ -55,7 +55,7 @@ static unsigned count_of(const char *text, const char *part)
     return n;
 }
 
-/* Each way into the table is one of these indexes (one or two), and nothing is sorted afterwards. */
+/* Each way into the table is one of these indexes (one or two), and nothing is sorted. */
 static void assert_plan(struct plan *p, struct kb_query *q, const char *table, const char *how,
                         const char *first, const char *second)
 {

@@ -142,7 +142,7 @@ static void test_flood(void **state)
     assert_counts(f, "grant.denied", (const unsigned[]){1, 1}, 2);
     assert_counts(f, "channel.refused", (const unsigned[]){1}, 1);
     test_now += KB_REPEATS_MS;
-    /* The first call after that lets the writing thread see what is due, the second waits for it. */
+    /* The first call after that lets the writing thread see what is due, the second waits. */
     for (int i = 0; i < 2; i++)
         count_events(f, "grant.denied");
     assert_counts(f, "grant.denied", (const unsigned[]){99, 1, 1}, 3);
