@@ -14,6 +14,7 @@ const EXPORT_MAX = 200000; /* a browser holds the file in memory */
 const EVENTS = [
   "login.ok",
   "login.failed",
+  "login.limited",
   "grant.created",
   "grant.redeemed",
   "grant.denied",
@@ -35,6 +36,7 @@ const EVENTS = [
   "config.reloaded",
   "config.rejected",
   "apikey.created",
+  "apikey.refused",
   "apikey.revoked",
   "user.added",
   "user.removed",

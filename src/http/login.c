@@ -2,13 +2,13 @@
  * threads and those of slow.c. */
 #include "http/login.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/auth.h"
 #include "http/server.h"
 #include "http/text.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 
 static void audit_login(struct kb_request *r, const char *event, const char *name,
@@ -30,24 +30,14 @@ void kb_login_failed(struct kb_request *r, const char *name, const char *detail)
 /* --- the limit ---------------------------------------------------------------------------------
  */
 
-/* One person has a whole /64 of IPv6 addresses. */
-static void address_key(const char *address, char key[64])
-{
-    struct in6_addr v6;
-    kb_copy_str(key, 64, address);
-    if (inet_pton(AF_INET6, address, &v6) != 1)
-        return;
-    memset(&v6.s6_addr[8], 0, 8);
-    inet_ntop(AF_INET6, &v6, key, 64);
-}
-
 bool kb_login_may_try(struct kb_request *r, const char *name)
 {
     struct kb_limit *limit = &r->http->login_failures;
     char address[64];
-    address_key(r->client_address, address);
+    kb_address_group(r->client_address, address);
     int64_t now = (int64_t)(kb_clock_us() / 1000);
     int64_t wait = kb_limit_take(limit, "address", address, now);
+    bool address_had_enough = wait > 0;
     if (wait == 0 && name) {
         wait = kb_limit_take(limit, "name", name, now);
         if (wait > 0)
@@ -55,8 +45,15 @@ bool kb_login_may_try(struct kb_request *r, const char *name)
     }
     if (wait == 0)
         return true;
-    kb_log(KB_LOG_WARNING, "login.limited", KB_STR("request_id", r->id),
-           KB_STR("client_address", r->client_address));
+    /* Who tries name after name is one event, as long as it is the address that has had enough. */
+    kb_auto_free char *who = kb_printf("%s %s", address, address_had_enough || !name ? "" : name);
+    if (kb_auth_audits_refusal(r, "login", who))
+        audit_login(r, "login.limited", name,
+                    address_had_enough ? "too many failures from the address"
+                                       : "too many failures for the name");
+    else
+        kb_log(KB_LOG_WARNING, "login.limited", KB_STR("request_id", r->id),
+               KB_STR("client_address", r->client_address));
     kb_reply_header(r, "Retry-After", "%d", (int)((wait + 999) / 1000));
     kb_reply_error(r, 429, "too_many_failures", "too many failed logins; try again in %d seconds",
                    (int)((wait + 999) / 1000));
@@ -66,7 +63,7 @@ bool kb_login_may_try(struct kb_request *r, const char *name)
 void kb_login_was_good(struct kb_request *r, const char *name)
 {
     char address[64];
-    address_key(r->client_address, address);
+    kb_address_group(r->client_address, address);
     kb_limit_give_back(&r->http->login_failures, "address", address);
     if (name)
         kb_limit_give_back(&r->http->login_failures, "name", name);

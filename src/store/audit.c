@@ -13,8 +13,9 @@ static const char *or_null(const char *text)
 /* What somebody should look at is a warning: it failed, was refused or was blocked. */
 static enum kb_log_level level_of(const char *event)
 {
-    static const char *const bad[] = {"login.failed",   "grant.denied",  "channel.refused",
-                                      "policy.blocked", "source.failed", "config.rejected"};
+    static const char *const bad[] = {"login.failed",  "login.limited",   "apikey.refused",
+                                      "grant.denied",  "channel.refused", "policy.blocked",
+                                      "source.failed", "config.rejected"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (strcmp(event, bad[i]) == 0)
             return KB_LOG_WARNING;
@@ -37,6 +38,7 @@ void kb_store_log_event(const struct kb_audit_event *e)
         KB_STR("channel", or_null(e->channel)),
         KB_STR("reason", or_null(e->reason)),
         KB_STR("detail", or_null(e->detail)),
+        KB_UINT("count", e->count ? e->count : 1),
         /* A key of NULL ends the list. */
         KB_UINT(e->has_bytes ? "bytes_from_client" : NULL, e->bytes_from_client),
         KB_UINT("bytes_from_server", e->bytes_from_server),

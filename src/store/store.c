@@ -33,6 +33,7 @@ static struct kb_backend *open_lane(struct kb_store *s, bool reader, char **erro
 
 static void free_store(struct kb_store *s)
 {
+    kb_repeats_finish(&s->repeats);
     free(s->where);
     free(s->state_dir);
     free(s->node);
@@ -60,6 +61,7 @@ struct kb_store *kb_store_create(const char *url, const char *state_dir, const c
     s->node = kb_strdup(node);
     s->kept_end = &s->kept;
     atomic_store(&s->clock, kb_clock_wall_ms);
+    kb_repeats_init(&s->repeats);
     struct kb_backend *writer = open_lane(s, false, error);
     struct kb_backend *reader = writer ? open_lane(s, true, error) : NULL;
     if (!reader) {
@@ -81,6 +83,7 @@ void kb_store_destroy(struct kb_store *s)
     if (!s)
         return;
     kb_lane_stop(&s->reader);
+    kb_store_append_repeats(s, true);
     kb_lane_stop(&s->writer);
     kb_lanes_finish(s);
     free_store(s);
@@ -129,7 +132,7 @@ static void count_dropped(struct kb_store *s)
         kb_log(KB_LOG_ERROR, "store.dropping_audit_events", KB_UINT("kept", KB_AUDIT_LIMIT));
 }
 
-void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
+static struct kb_store_append_audit *append_call(struct kb_store *s, const struct kb_audit_event *e)
 {
     struct kb_store_append_audit *c = kb_zalloc(sizeof *c);
     c->store = s;
@@ -138,6 +141,11 @@ void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
         c->event.time = atomic_load(&s->clock)();
     if (!c->event.node[0])
         kb_copy_str(c->event.node, sizeof c->event.node, s->node);
+    return c;
+}
+
+static void append(struct kb_store *s, struct kb_store_append_audit *c)
+{
     kb_store_log_event(&c->event);
     if (atomic_fetch_add(&s->waiting, 1) >= KB_AUDIT_LIMIT) {
         atomic_fetch_sub(&s->waiting, 1);
@@ -148,4 +156,37 @@ void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
     c->call.verb = KB_STORE_APPEND_AUDIT;
     c->call.done = append_done;
     kb_store_post(s, &c->call);
+}
+
+void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
+{
+    if (!kb_repeats_hold(&s->repeats, e, atomic_load(&s->clock)()))
+        append(s, append_call(s, e));
+}
+
+void kb_store_append_repeats(struct kb_store *s, bool all)
+{
+    for (struct kb_audit_event *e;
+         (e = kb_repeats_take(&s->repeats, atomic_load(&s->clock)(), all));) {
+        append(s, append_call(s, e));
+        free(e);
+    }
+}
+
+void kb_store_audit_channel(struct kb_store *s, const struct kb_audit_event *e,
+                            const struct kb_channel_row *channel)
+{
+    struct kb_store_append_audit *c = append_call(s, e);
+    c->along = KB_ALONG_CHANNEL;
+    c->channel = *channel;
+    append(s, c);
+}
+
+void kb_store_audit_termination(struct kb_store *s, const struct kb_audit_event *e,
+                                const char *apikey_id)
+{
+    struct kb_store_append_audit *c = append_call(s, e);
+    c->along = KB_ALONG_TERMINATION;
+    kb_copy_str(c->apikey_id, sizeof c->apikey_id, apikey_id);
+    append(s, c);
 }
