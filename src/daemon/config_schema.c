@@ -138,7 +138,6 @@ static const struct kb_config_key source_keys[] = {
     {"consoles", kb_config_read_consoles, .offset = 0, .required = true},
 };
 
-
 #define CONSOLE(member) .offset = offsetof(struct kb_static_console, member)
 static const struct kb_config_key console_keys[] = {
     {"uuid", kb_config_read_identifier, CONSOLE(uuid), .max = 255, .required = true},
