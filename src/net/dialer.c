@@ -138,7 +138,7 @@ static void on_proxy_readable(uv_poll_t *h, int status, int events)
     (void)events;
     struct kb_dial *d = h->data;
     uint8_t bytes[1024];
-    char why[128];
+    char why[KB_TUNNEL_WHY];
     ssize_t n = recv(d->fd, bytes, sizeof bytes, MSG_PEEK);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;

@@ -1,6 +1,8 @@
 /* Asks an HTTP proxy for a tunnel and reads its answer. Pure; any thread. */
 #include "net/tunnel.h"
 
+#include "base/mem.h"
+
 #include <string.h>
 
 bool kb_tunnel_request(struct kb_buf *out, const char *host, uint16_t port)
@@ -46,12 +48,12 @@ static unsigned status_of(struct kb_span said)
            (unsigned)(said.data[11] - '0');
 }
 
-enum kb_tunnel kb_tunnel_answer(struct kb_span said, size_t *len, char why[128])
+enum kb_tunnel kb_tunnel_answer(struct kb_span said, size_t *len, char why[KB_TUNNEL_WHY])
 {
     static const char protocol[] = "HTTP/1.";
     size_t known = said.len < 7 ? said.len : 7;
     if (memcmp(said.data, protocol, known) != 0) {
-        strcpy(why, "it is no HTTP proxy");
+        kb_copy_str(why, KB_TUNNEL_WHY, "it is no HTTP proxy");
         return KB_TUNNEL_REFUSED;
     }
     *len = head_length(said);
@@ -61,12 +63,12 @@ enum kb_tunnel kb_tunnel_answer(struct kb_span said, size_t *len, char why[128])
     if (status >= 200 && status < 300)
         return KB_TUNNEL_OPEN;
     if (!status) {
-        strcpy(why, *len ? "its answer is no HTTP" : "its answer has no end");
+        kb_copy_str(why, KB_TUNNEL_WHY, *len ? "its answer is no HTTP" : "its answer has no end");
         return KB_TUNNEL_REFUSED;
     }
-    size_t at = 0;
-    strcpy(why, "status ");
-    for (at = 7; at < 127 && at + 2 < said.len; at++) {
+    size_t at;
+    kb_copy_str(why, KB_TUNNEL_WHY, "status ");
+    for (at = 7; at < KB_TUNNEL_WHY - 1 && at + 2 < said.len; at++) {
         uint8_t c = said.data[at + 2]; /* from the first digit on */
         if (c < 0x20 || c >= 0x7f)
             break;

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 
 #define KB_TUNNEL_ANSWER_MAX 8192
+#define KB_TUNNEL_WHY 128
 
 /* "CONNECT host:port HTTP/1.0": 1.0, so that a proxy neither keeps the connection nor sends chunks.
  * False if host has a character that would make it another request. */
@@ -14,6 +15,6 @@ enum kb_tunnel { KB_TUNNEL_MORE, KB_TUNNEL_OPEN, KB_TUNNEL_REFUSED };
 
 /* What the proxy has said so far. len: how long its head is; all behind it is the tunnel's. why: of
  * a refusal, printable: "status 401 invalid ticket". */
-enum kb_tunnel kb_tunnel_answer(struct kb_span said, size_t *len, char why[128]);
+enum kb_tunnel kb_tunnel_answer(struct kb_span said, size_t *len, char why[KB_TUNNEL_WHY]);
 
 #endif

@@ -19,8 +19,9 @@ static const char *text_in(const json_t *o, const char *const *keys)
     return NULL;
 }
 
-/* {"message": "..."}, {"error": "..."}, {"error": {"message": "..."}}, {"fault": {"detail": "..."}},
- * {"itemNotFound": {"message": "..."}}, {"errors": {"vmid": "..."}}, and FastCGI's cousins. */
+/* {"message": "..."}, {"error": "..."}, {"error": {"message": "..."}}, {"fault": {"detail":
+ * "..."}}, {"itemNotFound": {"message": "..."}}, {"errors": {"vmid": "..."}}, and FastCGI's
+ * cousins. */
 static const char *find_words(json_t *body)
 {
     static const char *const keys[] = {"message", "detail", "error_description", "error", "reason",

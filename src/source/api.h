@@ -1,5 +1,5 @@
-/* One request of a driver's call to its cloud's HTTP API: with the source's CA, timeout and end, and
- * with the words that a person needs when it fails. */
+/* One request of a driver's call to its cloud's HTTP API: with the source's CA, timeout and end,
+ * and with the words that a person needs when it fails. */
 #ifndef KB_SOURCE_API_H
 #define KB_SOURCE_API_H
 
@@ -37,12 +37,12 @@ bool kb_api_refused(struct kb_source_call *call, const struct kb_api *a);
 KB_MUST_CHECK bool kb_api_get(struct kb_source_call *call, struct kb_api *a);
 void kb_api_finish(struct kb_api *a); /* wipes; also of what was never asked */
 
-/* Steps resolve, connect and tls of a check, by a request to url whose answer does not matter; false
- * after the one that failed. */
+/* Steps resolve, connect and tls of a check, by a request to url whose answer does not matter;
+ * false after the one that failed. */
 bool kb_api_check(struct kb_source_call *call, const char *url, bool no_verify);
 
-/* Where a page of a list says that the next one is, as a URL of the same API: of what the cloud says
- * only path and query are taken, because behind a balancer it may not know its own name. To be
+/* Where a page of a list says that the next one is, as a URL of the same API: of what the cloud
+ * says only path and query are taken, because behind a balancer it may not know its own name. To be
  * freed; NULL when it is no URL. */
 char *kb_api_next(const char *url, const char *next);
 

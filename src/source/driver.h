@@ -102,7 +102,8 @@ struct kb_source_driver {
     int (*connect)(struct kb_source_call *call, const struct kb_console *console);
     /* What console a token is for that the cloud gave somebody: NONE with a console of its own,
      * TOKEN_UNKNOWN, CONSOLE_GONE or SOURCE_FAILED with call->why. Several at a time. A driver that
-     * has it has a key `exchange`, a word of off, own, shared. NULL: its cloud has no such tokens. */
+     * has it has a key `exchange`, a word of off, own, shared. NULL: its cloud has no such tokens.
+     * */
     enum kb_reason (*exchange)(struct kb_source_call *call, const char *token,
                                struct kb_console **console);
     /* Waits until the list may have changed (then true: it is listed again) or call->stop; false

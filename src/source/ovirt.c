@@ -1,6 +1,6 @@
-/* oVirt: the engine's REST API, version 4. Machines, their hosts' certificate subjects, and a ticket
- * with an explicit end when a console is opened. In the engine's JSON numbers are texts and an empty
- * collection is an empty object. Threads of calls. */
+/* oVirt: the engine's REST API, version 4. Machines, their hosts' certificate subjects, and a
+ * ticket with an explicit end when a console is opened. In the engine's JSON numbers are texts and
+ * an empty collection is an empty object. Threads of calls. */
 #include "source/api.h"
 #include "source/login.h"
 
@@ -59,8 +59,8 @@ static bool is_among(const char *certificate, const char *pem)
     return found;
 }
 
-/* Gets the engine's CA, which signs the hosts' certificates. A configured one must be the same; else
- * it is believed where the API itself was verified. */
+/* Gets the engine's CA, which signs the hosts' certificates. A configured one must be the same;
+ * else it is believed where the API itself was verified. */
 static bool bootstrap_ca(struct kb_source_call *call, struct kb_login *l)
 {
     kb_auto_free char *url =

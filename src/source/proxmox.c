@@ -1,7 +1,7 @@
 /* Proxmox VE: machines from the cluster's resources, a console's way and ticket from spiceproxy at
- * the moment when it is opened. The API is that of its API viewer (pve-access-control, qemu-server);
- * what spiceproxy answers is good for some 30 seconds, and a second answer voids the password of the
- * first. Threads of calls. */
+ * the moment when it is opened. The API is that of its API viewer (pve-access-control,
+ * qemu-server); what spiceproxy answers is good for some 30 seconds, and a second answer voids the
+ * password of the first. Threads of calls. */
 #include "source/api.h"
 #include "source/login.h"
 

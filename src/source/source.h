@@ -91,8 +91,8 @@ bool kb_source_type_known(const char *type);
 /* --- the sources thread ----------------------------------------------------------------------- */
 
 struct kb_sources *kb_sources_create(struct kb_store *store);
-/* Tells what drivers have under way to end, and lets those go who wait for it; nobody waits here. From
- * then on every console that needs a cloud is SOURCE_FAILED. */
+/* Tells what drivers have under way to end, and lets those go who wait for it; nobody waits here.
+ * From then on every console that needs a cloud is SOURCE_FAILED. */
 void kb_sources_stop(struct kb_sources *s);
 /* Ends what drivers have under way (within a second or so), answers what was posted, then ends the
  * thread. The store must still be there. Takes NULL. */
@@ -161,10 +161,10 @@ struct kb_source_exchange {
     char why[256];                           /* of SOURCE_FAILED */
     size_t asked;                            /* sources; 0: none takes such tokens */
 };
-/* What console a token is for that a cloud of this type gave somebody; it is in the inventory and the
- * store then. source NULL: of any that has `exchange: shared`. NONE, TOKEN_UNKNOWN, CONSOLE_GONE or
- * SOURCE_FAILED. Says nothing of whether the token was used before. Blocks until the cloud has
- * answered. */
+/* What console a token is for that a cloud of this type gave somebody; it is in the inventory and
+ * the store then. source NULL: of any that has `exchange: shared`. NONE, TOKEN_UNKNOWN,
+ * CONSOLE_GONE or SOURCE_FAILED. Says nothing of whether the token was used before. Blocks until
+ * the cloud has answered. */
 enum kb_reason kb_source_exchange(struct kb_sources *s, const char *type, const char *source,
                                   const char *token, struct kb_source_exchange *x);
 

@@ -106,7 +106,8 @@ unsigned kb_sources_tick(struct kb_sources *s);
 /* Begins a listing now, or as soon as the one under way has ended. */
 void kb_source_list_now(struct kb_sources *s, struct kb_source *source);
 void kb_source_failed(struct kb_sources *s, struct kb_source *source, const char *why);
-/* A console that its cloud told of between two listings; takes it over. False: the store did not. */
+/* A console that its cloud told of between two listings; takes it over. False: the store did not.
+ * */
 bool kb_source_adopt(struct kb_sources *s, struct kb_source *source, struct kb_console *console);
 /* Lets those who wait for a listing go: there will be none. */
 void kb_source_let_go(struct kb_source *source);

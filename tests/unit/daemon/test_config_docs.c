@@ -141,7 +141,8 @@ static void test_every_key(void **state)
     }
 }
 
-/* The keys of one driver: on its page as a row of a table, in the man page in a section of its own. */
+/* The keys of one driver: on its page as a row of a table, in the man page in a section of its
+ * own. */
 static void test_driver_keys(void **state)
 {
     (void)state;

@@ -178,8 +178,9 @@ static struct server *server_by_text(const char *text)
 static void set_ticket(struct server *server, const char *seconds_and_password)
 {
     g_auto(GStrv) words = g_strsplit(seconds_and_password, " ", 2);
+    int seconds = (int)g_ascii_strtoll(words[0], NULL, 10);
 
-    spice_server_set_ticket(server->spice, words[1], atoi(words[0]), 0, 0);
+    spice_server_set_ticket(server->spice, words[1], seconds, 0, 0);
     report("ticket", "{s:i}", "server", server->index);
 }
 
