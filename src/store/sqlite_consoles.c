@@ -21,6 +21,7 @@ static void read_row(struct kb_rows *q, struct kb_console_row *r)
         .first_seen = kb_sql_number(q, 9),
         .last_seen = kb_sql_number(q, 10),
         .owner = kb_sql_copy(q, 11),
+        .in_use = kb_sql_number(q, 12) != 0,
     };
 }
 
