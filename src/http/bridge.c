@@ -7,6 +7,7 @@
 #include "http/server.h"
 
 #include "base/auto.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/secret.h"
@@ -17,11 +18,16 @@
 struct bridge {
     struct kb_http *http;
     struct kb_conn *client, *inner;
+    uint64_t heard_us;        /* when bytes last went either way */
     bool asking;              /* bytes of a request have come, and none of its answer */
     struct kb_timer patience; /* while asking */
     bool closed;
     struct kb_deferred end;
 };
+
+/* A client that has had its answer for so long is not about to lose it when its idle connection is
+ * dropped; waiting for it to close would hold up every stop for as long as browsers like. */
+#define IDLE_US 1000000
 
 static void free_bridge(struct kb_deferred *d)
 {
@@ -49,7 +55,10 @@ static void close_bridge(struct bridge *b)
         take_last_answer(b);
     kb_timer_finish(&b->patience);
     kb_loop_defer(b->client->loop, &b->end, free_bridge);
-    kb_conn_close(b->client);
+    if (!b->asking && kb_clock_us() - b->heard_us > IDLE_US)
+        kb_conn_hang_up(b->client);
+    else
+        kb_conn_close(b->client);
     kb_conn_destroy(b->inner);
 }
 
@@ -105,8 +114,10 @@ static bool carry(struct bridge *b, struct kb_conn *from, struct kb_conn *to)
     enum kb_io io = kb_conn_read(from, block->data, KB_BLOCK_SIZE, &got);
     kb_conn_queue(to, kb_span(block->data, got));
     kb_block_put(&from->loop->blocks, block);
-    if (got > 0)
+    if (got > 0) {
+        b->heard_us = kb_clock_us();
         note_bytes(b, from == b->client);
+    }
     if (io == KB_IO_END || io == KB_IO_ERROR || !kb_conn_flush(to)) {
         close_bridge(b);
         return false;

@@ -49,8 +49,15 @@ void kb_source_measure(struct kb_source *source)
 {
     set_metric(&metric_up, source->name, source->state == KB_SOURCE_OK);
     set_metric(&metric_consoles, source->name, HASH_COUNT(source->consoles));
-    if (source->refresh_began)
-        set_metric(&metric_refresh, source->name, (int64_t)(kb_clock_us() - source->refresh_began));
+}
+
+/* A refresh has ended, well or not. */
+static void refreshed(struct kb_source *source)
+{
+    source->refresh_took = (int64_t)(kb_clock_us() - source->refresh_began);
+    source->refreshed_at = kb_clock_wall_ms();
+    set_metric(&metric_refresh, source->name, source->refresh_took);
+    kb_source_measure(source);
 }
 
 static void audit(struct kb_sources *s, const struct kb_source *source, const char *event,
@@ -165,7 +172,7 @@ void kb_source_failed(struct kb_sources *s, struct kb_source *source, const char
     source->failures++;
     if (!source->stale_since)
         source->stale_since = kb_clock_wall_ms();
-    kb_source_measure(source);
+    refreshed(source);
     if (changed)
         audit(s, source, "source.failed", KB_REASON_SOURCE_FAILED, why);
 }
@@ -186,7 +193,7 @@ static void succeeded(struct kb_sources *s, struct kb_source *source, bool chang
     source->failures = 0;
     source->stale_since = 0;
     source->last_good = kb_clock_wall_ms();
-    kb_source_measure(source);
+    refreshed(source);
     if (changed)
         audit(s, source, "source.ok", KB_REASON_NONE, "");
 }
@@ -221,6 +228,8 @@ struct kb_source_view kb_source_view_of(const struct kb_source *source)
         .error = kb_strdup(source->error),
         .last_good = source->last_good,
         .stale_since = source->stale_since,
+        .refreshed_at = source->refreshed_at,
+        .refresh_took = source->refresh_took,
         .pending = source->state == KB_SOURCE_NEW,
         .consoles = HASH_COUNT(source->consoles),
     };

@@ -175,6 +175,8 @@ struct kb_source_view {
     int64_t last_good;         /* wall clock ms; 0: never */
     int64_t stale_since;       /* 0: it is fresh, or was never listed yet */
     bool pending;              /* it is being listed for the first time */
+    int64_t refreshed_at;      /* when the last refresh ended, well or not; 0: never */
+    int64_t refresh_took;      /* us; of that one */
     size_t consoles;           /* in the inventory, stale ones included */
 };
 /* Blocks for the sources thread, which never waits long. The caller frees with

@@ -3,6 +3,7 @@
  * sources thread. */
 #include "source/thread.h"
 
+#include "base/clock.h"
 #include "base/json_memory.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -91,6 +92,7 @@ static void load_source(struct kb_sources *s, struct kb_source *source,
 {
     const struct kb_source_driver *driver =
         config->type ? kb_source_driver_find(config->type) : NULL;
+    source->refresh_began = kb_clock_us();
     free(source->type);
     source->type = kb_strdup(config->type ? config->type : "");
     source->misconfigured = config->error || !driver;
@@ -128,7 +130,6 @@ static void run_load(struct kb_message *m)
             kb_log(KB_LOG_INFO, "source.removed", KB_STR("source", source->name));
             kb_consoles_destroy(&source->consoles);
             source->state = KB_SOURCE_NEW;
-            source->refresh_began = 0;
             kb_source_measure(source);
             remove_source(s, source);
         } else {

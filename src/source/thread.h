@@ -27,17 +27,19 @@ struct kb_source {
     struct kb_cloud *cloud;      /* NULL until a configuration without error came */
     struct kb_console *consoles; /* the map; the last good list */
     enum kb_source_state state;
-    char *error;                         /* of a failed one */
-    int64_t last_good;                   /* wall clock ms; 0: never */
-    int64_t stale_since;                 /* 0: fresh */
-    uint64_t refresh_began;              /* monotonic us */
-    uint64_t stored_us;                  /* when the store last got the whole list; 0: it has to */
-    uint64_t due_us;                     /* when it is listed again; 0: only when somebody asks */
-    unsigned failures;                   /* in a row */
-    bool misconfigured;                  /* as last configured it cannot be loaded */
-    bool wanted;                         /* by the configuration that is being loaded */
-    bool listing, waiting;               /* a call of list, of wait is under way */
-    bool never_listed;                   /* by this configuration */
+    char *error;            /* of a failed one */
+    int64_t last_good;      /* wall clock ms; 0: never */
+    int64_t stale_since;    /* 0: fresh */
+    uint64_t refresh_began; /* monotonic us */
+    int64_t refreshed_at;   /* wall clock ms, when the last one ended, well or not; 0: never */
+    int64_t refresh_took;   /* us */
+    uint64_t stored_us;     /* when the store last got the whole list; 0: it has to */
+    uint64_t due_us;        /* when it is listed again; 0: only when somebody asks */
+    unsigned failures;      /* in a row */
+    bool misconfigured;     /* as last configured it cannot be loaded */
+    bool wanted;            /* by the configuration that is being loaded */
+    bool listing, waiting;  /* a call of list, of wait is under way */
+    bool never_listed;      /* by this configuration */
     struct kb_refresh *asked, *promised; /* wait for the next listing; for the one under way */
     struct kb_source_open *held;         /* came before the first listing ended */
     struct kb_source_open *queue;        /* more than may run at a time */

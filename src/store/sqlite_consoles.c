@@ -25,6 +25,7 @@ static void read_row(struct kb_rows *q, struct kb_console_row *r)
         .state = kb_sql_copy(q, 13),
         .protocol = kb_sql_copy(q, 14),
         .transport = kb_sql_copy(q, 15),
+        .in_use = kb_sql_number(q, 16) != 0,
     };
 }
 

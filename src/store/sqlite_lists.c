@@ -65,6 +65,8 @@ void kb_query_consoles(struct kb_query *q, const struct kb_store_list_consoles *
     if (c->q && *c->q)
         and_that(&q->sql, "(instr(fold(c.name), fold(%)) OR instr(fold(c.uuid), fold(%)))",
                  text(q, c->q));
+    if (c->in_use)
+        kb_buf_add_str(&q->sql, " AND " KB_SQL_IN_USE);
     if (after->parts[0]) {
         size_t first = text(q, after->parts[0]);
         text(q, after->parts[1]);
