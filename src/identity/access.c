@@ -2,6 +2,7 @@
  * came from. Pure; any thread. */
 #include "identity/access.h"
 
+#include "base/glob.h"
 #include "base/mem.h"
 #include "base/span.h"
 
@@ -36,50 +37,6 @@ bool kb_access_listed(const char *list, const char *text)
         if (equals(line, text))
             return true;
     return false;
-}
-
-/* --- patterns --------------------------------------------------------------------------------- */
-
-static size_t character(const char *name)
-{
-    size_t n = 1;
-    while (((unsigned char)name[n] & 0xc0) == 0x80)
-        n++;
-    return n;
-}
-
-/* On a mismatch the last star takes one character more: no recursion, and never slower than pattern
- * times name. */
-static bool glob(struct kb_span p, const char *name)
-{
-    size_t at = 0, star = p.len;
-    const char *resume = name;
-    while (*name) {
-        size_t literal = at + (at + 1 < p.len && p.data[at] == '\\');
-        if (at < p.len && p.data[at] == '*') {
-            star = at++;
-            resume = name;
-        } else if (at < p.len && p.data[at] == '?') {
-            at++;
-            name += character(name);
-        } else if (at < p.len && p.data[literal] == (unsigned char)*name) {
-            at = literal + 1;
-            name++;
-        } else if (star < p.len) {
-            at = star + 1;
-            name = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (at < p.len && p.data[at] == '*')
-        at++;
-    return at == p.len;
-}
-
-bool kb_access_glob(const char *pattern, const char *name)
-{
-    return glob(kb_span_str(pattern), name);
 }
 
 /* --- rules and principals --------------------------------------------------------------------- */
@@ -181,7 +138,7 @@ static bool holds_for(const struct kb_scope *s, const struct kb_principal *p,
             (owner && c->owner && *c->owner &&
              (strcmp(c->owner, p->name) == 0 || (p->alias && strcmp(c->owner, p->alias) == 0))))
             return true;
-        if (!owner && c->name && glob(pattern, c->name))
+        if (!owner && c->name && kb_glob(pattern, c->name))
             return true;
     }
     return false;

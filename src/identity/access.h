@@ -69,9 +69,6 @@ bool kb_access_source(const struct kb_principal *p, enum kb_action a, const char
  * admins, operators and auditors, wherever their role holds. */
 bool kb_access_may_know(const struct kb_principal *p);
 
-/* "*" is any run of characters, "?" one character, "\" takes the next one as it is. All of the name
- * must match; case counts. */
-bool kb_access_glob(const char *pattern, const char *name);
 /* Whether text is an entry of the list. */
 bool kb_access_listed(const char *list, const char *text);
 

@@ -86,7 +86,7 @@ static void find_target(struct kb_channel *ch)
 static void join(struct kb_channel *ch, struct kb_session *session)
 {
     kb_session_add(session, ch);
-    if (!kb_policy_allows_channel(session->policy, ch->type))
+    if (!kb_limits_allow_channel(&session->rules->enforced, ch->type))
         kb_channel_close(ch, KB_REASON_CHANNEL_FORBIDDEN, NULL);
     else
         find_target(ch);

@@ -35,8 +35,8 @@ static enum kb_reason judge(struct kb_channel *ch, struct kb_leg *from,
     }
     if (ch->type == KB_CHANNEL_INPUTS && d == KB_FROM_CLIENT && kb_inputs_is_input(piece))
         s->input_us = kb_clock_us();
-    if (kb_policy_judge(s->policy, ch->type, d, piece) == KB_BLOCK) {
-        kb_count_verdict(ch->type, d, "type", "enforced");
+    if (kb_policy_judge(s->rules, ch->type, d, piece) == KB_BLOCK) {
+        kb_channel_verdict(ch, KB_RULE_GRAMMAR_UNKNOWN, KB_RULE_BLOCKED, d, NULL);
         return KB_REASON_POLICY_BLOCKED;
     }
     return KB_REASON_NONE;

@@ -17,7 +17,7 @@ struct kb_session *kb_session_create(struct kb_shard *s, const struct kb_session
     k->shard = s;
     k->row = *row;
     k->token_hash = *token_hash;
-    k->policy = kb_policy_default();
+    k->rules = kb_rules_create();
     k->began_us = k->input_us = kb_clock_us();
     DL_APPEND(s->sessions, k);
     atomic_fetch_add(&s->proxy->sessions, 1);
@@ -84,6 +84,7 @@ static void finish(struct kb_session *s, enum kb_reason reason)
     atomic_fetch_sub(&s->shard->proxy->sessions, 1);
     kb_count_sessions(-1);
     kb_target_unref(s->target);
+    kb_rules_unref(s->rules);
     free(s);
 }
 

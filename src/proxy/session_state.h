@@ -11,7 +11,7 @@ struct kb_session {
     struct kb_shard *shard;
     struct kb_session_row row;
     struct kb_hash token_hash;
-    const struct kb_policy *policy;
+    struct kb_rules *rules;   /* counted; replaced as a whole at a reload */
     struct kb_target *target; /* how to reach the console; got once, at the first dial */
     bool linked;              /* connection_id is known: main's INIT was seen */
     uint32_t connection_id;   /* the hypervisor's session id, which later channels name */
