@@ -3,6 +3,7 @@
 
 #include "base/glob.h"
 #include "base/mem.h"
+#include "policy/book.h"
 #include "spice/wire.h"
 
 #include <stdlib.h>
@@ -43,6 +44,10 @@ void kb_rules_unref(struct kb_rules *r)
 {
     if (!r || __atomic_sub_fetch(&r->refs, 1, __ATOMIC_ACQ_REL) != 0)
         return;
+    kb_limits_finish(&r->enforced);
+    kb_limits_finish(&r->all);
+    kb_policy_book_unref(r->book);
+    free(r->names);
     free(r);
 }
 

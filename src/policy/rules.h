@@ -18,6 +18,7 @@
 #include "policy/hours.h"
 #include "policy/usb_filter.h"
 
+enum kb_grammar { KB_GRAMMAR_ENFORCE, KB_GRAMMAR_OBSERVE };              /* strictest first */
 enum kb_folders { KB_FOLDERS_OFF, KB_FOLDERS_READ_ONLY, KB_FOLDERS_ON }; /* strictest first */
 
 /* Patterns of names. An entry that begins with "!" excludes; the others include. */
@@ -61,13 +62,15 @@ struct kb_limits {
     uint64_t bandwidth; /* bytes per second to the client, all channels together */
     struct kb_hours_lists hours;
     int64_t idle_timeout, max_session; /* milliseconds */
+    uint8_t grammar; /* enum kb_grammar; a filter looks at kb_rules' grammar_observed */
 };
 
 struct kb_policy_book;
 
 struct kb_rules {
     unsigned refs;               /* by __atomic */
-    struct kb_policy_book *book; /* referenced: lists and filters are its policies' */
+    struct kb_policy_book *book; /* referenced: lists and filters are its policies'; or NULL */
+    char *names;                 /* of the policies, divided by spaces */
     struct kb_limits enforced, all;
     bool observing;        /* `all` differs from `enforced` */
     bool grammar_observed; /* what the grammar does not know is counted, not ended */
