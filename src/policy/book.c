@@ -48,10 +48,10 @@ void kb_policy_say(struct kb_policy *p, enum kb_field_id f)
         .usb_filters = {&filter, 1},
         .hours = {&hours, 1},
     };
-    enum kb_field_kind kind = kb_fields[f].kind;
+    enum kb_field_kind kind = kb_policy_fields[f].kind;
     bool is_list = kind == KB_FIELD_NAMES || kind == KB_FIELD_FILTER || kind == KB_FIELD_HOURS;
     if (is_list && !(p->says & 1u << f))
-        kb_field_merge(f, &p->limits, &lists);
+        kb_policy_field_merge(f, &p->limits, &lists);
     p->says |= 1u << f;
 }
 
@@ -231,9 +231,9 @@ struct kb_rules *kb_policy_book_merge(struct kb_policy_book *b,
         for (unsigned f = 0; f < KB_FIELD_COUNT; f++) {
             if (!(p->says & 1u << f))
                 continue;
-            kb_field_merge((enum kb_field_id)f, &r->all, &p->limits);
+            kb_policy_field_merge((enum kb_field_id)f, &r->all, &p->limits);
             if (!p->observe)
-                kb_field_merge((enum kb_field_id)f, &r->enforced, &p->limits);
+                kb_policy_field_merge((enum kb_field_id)f, &r->enforced, &p->limits);
             else if (f != KB_HAS_GRAMMAR)
                 r->observing = true;
         }
@@ -263,7 +263,7 @@ bool kb_policy_decides(const struct kb_policy *p, enum kb_field_id f, const stru
 {
     if (!(p->says & 1u << f) || (enforced && p->observe))
         return false;
-    enum kb_field_kind kind = kb_fields[f].kind;
+    enum kb_field_kind kind = kb_policy_fields[f].kind;
     return kind == KB_FIELD_NAMES || kind == KB_FIELD_FILTER || kind == KB_FIELD_HOURS ||
-           kb_field_equal(f, &p->limits, enforced ? &r->enforced : &r->all);
+           kb_policy_field_equal(f, &p->limits, enforced ? &r->enforced : &r->all);
 }

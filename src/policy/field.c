@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-const struct kb_field kb_fields[KB_FIELD_COUNT] = {
+const struct kb_policy_field kb_policy_fields[KB_FIELD_COUNT] = {
 #define X(symbol, key, kind, member) {key, KB_FIELD_##kind, offsetof(struct kb_limits, member)},
     KB_FIELDS(X)
 #undef X
@@ -23,18 +23,18 @@ _Static_assert(sizeof(struct list) == sizeof(struct kb_names_lists) &&
 
 static const void *at(const struct kb_limits *l, enum kb_field_id f)
 {
-    return (const char *)l + kb_fields[f].offset;
+    return (const char *)l + kb_policy_fields[f].offset;
 }
 
 static void *at_mutable(struct kb_limits *l, enum kb_field_id f)
 {
-    return (char *)l + kb_fields[f].offset;
+    return (char *)l + kb_policy_fields[f].offset;
 }
 
-enum kb_field_id kb_field_find(const char *key)
+enum kb_field_id kb_policy_field_find(const char *key)
 {
     unsigned f = 0;
-    while (f < KB_FIELD_COUNT && strcmp(kb_fields[f].key, key) != 0)
+    while (f < KB_FIELD_COUNT && strcmp(kb_policy_fields[f].key, key) != 0)
         f++;
     return (enum kb_field_id)f;
 }
@@ -59,11 +59,11 @@ static void join(void *to, const void *from)
             *limit_ = *other_;                                                                     \
     } while (0)
 
-void kb_field_merge(enum kb_field_id f, struct kb_limits *to, const struct kb_limits *from)
+void kb_policy_field_merge(enum kb_field_id f, struct kb_limits *to, const struct kb_limits *from)
 {
     void *mine = at_mutable(to, f);
     const void *other = at(from, f);
-    switch (kb_fields[f].kind) {
+    switch (kb_policy_fields[f].kind) {
     case KB_FIELD_ALLOW:
         *(bool *)mine = *(bool *)mine && *(const bool *)other;
         return;
@@ -92,9 +92,9 @@ void kb_field_merge(enum kb_field_id f, struct kb_limits *to, const struct kb_li
     }
 }
 
-bool kb_field_equal(enum kb_field_id f, const struct kb_limits *a, const struct kb_limits *b)
+bool kb_policy_field_equal(enum kb_field_id f, const struct kb_limits *a, const struct kb_limits *b)
 {
-    switch (kb_fields[f].kind) {
+    switch (kb_policy_fields[f].kind) {
     case KB_FIELD_ALLOW:
     case KB_FIELD_FORBID:
         return *(const bool *)at(a, f) == *(const bool *)at(b, f);

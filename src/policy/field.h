@@ -52,19 +52,20 @@ enum kb_field_id {
         KB_FIELD_COUNT
 };
 
-struct kb_field {
+struct kb_policy_field {
     const char *key;
     enum kb_field_kind kind;
     size_t offset;
 };
-extern const struct kb_field kb_fields[KB_FIELD_COUNT];
+extern const struct kb_policy_field kb_policy_fields[KB_FIELD_COUNT];
 
 /* KB_FIELD_COUNT if there is none. */
-enum kb_field_id kb_field_find(const char *key);
+enum kb_field_id kb_policy_field_find(const char *key);
 /* Makes *to at least as strict as from. Lists grow by from's entries, borrowed. */
-void kb_field_merge(enum kb_field_id f, struct kb_limits *to, const struct kb_limits *from);
+void kb_policy_field_merge(enum kb_field_id f, struct kb_limits *to, const struct kb_limits *from);
 /* Whether both say the same; of lists never. */
-bool kb_field_equal(enum kb_field_id f, const struct kb_limits *a, const struct kb_limits *b);
+bool kb_policy_field_equal(enum kb_field_id f, const struct kb_limits *a,
+                           const struct kb_limits *b);
 /* Frees the arrays of lists, not what they point to. */
 void kb_limits_finish(struct kb_limits *l);
 

@@ -16,8 +16,8 @@
 /* A value of a field, for any kind but lists: unset, or a number. */
 static void set(struct kb_limits *l, enum kb_field_id f, uint64_t n)
 {
-    char *at = (char *)l + kb_fields[f].offset;
-    switch (kb_fields[f].kind) {
+    char *at = (char *)l + kb_policy_fields[f].offset;
+    switch (kb_policy_fields[f].kind) {
     case KB_FIELD_ALLOW:
     case KB_FIELD_FORBID:
         *(bool *)at = n != 0;
@@ -36,14 +36,14 @@ static void set(struct kb_limits *l, enum kb_field_id f, uint64_t n)
         *(int64_t *)(void *)at = (int64_t)n;
         return;
     default:
-        fail_msg("%s is a list", kb_fields[f].key);
+        fail_msg("%s is a list", kb_policy_fields[f].key);
     }
 }
 
 static uint64_t get(const struct kb_limits *l, enum kb_field_id f)
 {
-    const char *at = (const char *)l + kb_fields[f].offset;
-    switch (kb_fields[f].kind) {
+    const char *at = (const char *)l + kb_policy_fields[f].offset;
+    switch (kb_policy_fields[f].kind) {
     case KB_FIELD_ALLOW:
     case KB_FIELD_FORBID:
         return *(const bool *)at;
@@ -93,7 +93,7 @@ static const struct {
 
 static bool is_list(enum kb_field_id f)
 {
-    enum kb_field_kind k = kb_fields[f].kind;
+    enum kb_field_kind k = kb_policy_fields[f].kind;
     return k == KB_FIELD_NAMES || k == KB_FIELD_FILTER || k == KB_FIELD_HOURS;
 }
 
@@ -127,7 +127,7 @@ static void test_truth_table(void **state)
     unsigned seen = 0;
     for (unsigned f = 0; f < KB_FIELD_COUNT; f++) {
         for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-            if (is_list((enum kb_field_id)f) || kb_fields[f].kind != table[i].kind ||
+            if (is_list((enum kb_field_id)f) || kb_policy_fields[f].kind != table[i].kind ||
                 f == KB_HAS_GRAMMAR)
                 continue;
             seen |= 1u << f;
@@ -144,12 +144,12 @@ static void test_truth_table(void **state)
                                                                : none;
                 if (get(&r->enforced, (enum kb_field_id)f) != enforced ||
                     get(&r->all, (enum kb_field_id)f) != table[i].strictest)
-                    fail_msg("%s row %zu modes %u", kb_fields[f].key, i, modes);
+                    fail_msg("%s row %zu modes %u", kb_policy_fields[f].key, i, modes);
                 assert_int_equal(r->observing, a_observes || b_observes);
                 /* Nothing else has changed. */
                 for (unsigned o = 0; o < KB_FIELD_COUNT; o++)
                     if (o != f && !is_list((enum kb_field_id)o))
-                        assert_true(kb_field_equal((enum kb_field_id)o, &r->all, &loosest));
+                        assert_true(kb_policy_field_equal((enum kb_field_id)o, &r->all, &loosest));
                 kb_rules_unref(r);
                 kb_policy_book_unref(b);
             }
@@ -157,7 +157,7 @@ static void test_truth_table(void **state)
     }
     for (unsigned f = 0; f < KB_FIELD_COUNT; f++)
         if (!is_list((enum kb_field_id)f) && f != KB_HAS_GRAMMAR && !(seen & 1u << f))
-            fail_msg("%s was not tried", kb_fields[f].key);
+            fail_msg("%s was not tried", kb_policy_fields[f].key);
 }
 
 /* What is not said is loosest: a policy without a field changes nothing. */
@@ -173,7 +173,7 @@ static void test_unsaid(void **state)
     kb_limits_init(&loosest);
     for (unsigned f = 0; f < KB_FIELD_COUNT; f++)
         if (!is_list((enum kb_field_id)f) && f != KB_HAS_GRAMMAR)
-            assert_true(kb_field_equal((enum kb_field_id)f, &r->enforced, &loosest));
+            assert_true(kb_policy_field_equal((enum kb_field_id)f, &r->enforced, &loosest));
     assert_false(r->observing);
     assert_string_equal(r->names, "default odd");
     kb_rules_unref(r);
@@ -352,8 +352,8 @@ static void test_decides(void **state)
                                            KB_HAS_CLIPBOARD_MAX, r, cases[i].enforced),
                          cases[i].decides);
     assert_true(kb_policy_decides(kb_policy_book_find(b, "names"), KB_HAS_HOURS, r, true));
-    assert_int_equal(kb_field_find("clipboard.max_bytes"), KB_HAS_CLIPBOARD_MAX);
-    assert_int_equal(kb_field_find("clipboard"), KB_FIELD_COUNT);
+    assert_int_equal(kb_policy_field_find("clipboard.max_bytes"), KB_HAS_CLIPBOARD_MAX);
+    assert_int_equal(kb_policy_field_find("clipboard"), KB_FIELD_COUNT);
     kb_rules_unref(r);
     kb_policy_book_unref(b);
     kb_policy_book_unref(NULL);
