@@ -176,6 +176,7 @@ static bool reload_with(struct daemon *d, struct kb_config *next, char **error)
     kb_store_set_retention(d->store, next->retention.audit, next->retention.sessions);
     struct kb_proxy_options o = proxy_options(next);
     kb_proxy_set_options(d->proxy, &o);
+    kb_proxy_set_policies(d->proxy, next->policies);
     kb_proxy_set_tls(d->proxy, files.tls);
     kb_sources_load(d->sources, next->sources, next->source_count);
     next->sources = NULL;
@@ -332,6 +333,7 @@ static int start(struct daemon *d)
         kb_listeners_finish(&listeners);
         return fail("http", "libmicrohttpd cannot start");
     }
+    kb_proxy_set_policies(d->proxy, c->policies);
     kb_proxy_set_tls(d->proxy, files.tls);
     kb_proxy_set_http(d->proxy, adopt_http, d->http);
     kb_listeners_apply(d->proxy, &d->listeners, &listeners);

@@ -6,9 +6,6 @@
 #include "policy/field.h"
 
 #define KB_POLICY_NAME_SIZE 64
-/* Of the names that a grant carries, with the spaces between them and the NUL. */
-#define KB_POLICY_NAMES_SIZE 512
-
 /* One entry of `policies`. What it does not say is in its limits as kb_limits_init has it. */
 struct kb_policy {
     char *name;

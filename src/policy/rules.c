@@ -86,6 +86,19 @@ bool kb_limits_allow_port(const struct kb_limits *l, const char *name)
     return pass_all(&l->ports, name, false);
 }
 
+bool kb_limits_open(const struct kb_limits *l, int64_t wall_ms, int64_t *left_ms)
+{
+    *left_ms = INT64_MAX;
+    for (size_t i = 0; i < l->hours.count; i++) {
+        int64_t left;
+        if (!kb_hours_open(l->hours.lists[i], wall_ms, &left))
+            return false;
+        if (left < *left_ms)
+            *left_ms = left;
+    }
+    return true;
+}
+
 static bool has_empty(const struct kb_names_lists *l)
 {
     for (size_t i = 0; i < l->count; i++)

@@ -93,5 +93,8 @@ bool kb_names_allow(const struct kb_names *n, const char *name, bool folded);
 /* All lists. */
 bool kb_limits_allow_file_name(const struct kb_limits *l, const char *name); /* "a" is "A" */
 bool kb_limits_allow_port(const struct kb_limits *l, const char *name);
+/* Whether the time (wall clock, milliseconds) is within all hours; *left_ms: how long it stays so,
+ * INT64_MAX without end. */
+bool kb_limits_open(const struct kb_limits *l, int64_t wall_ms, int64_t *left_ms);
 
 #endif

@@ -34,6 +34,9 @@
     X(CURSOR, "cursor")                                                                            \
     X(VIEW_ONLY, "view_only")                                                                      \
     X(SCREENS, "screens")                                                                          \
+    X(HOURS, "hours")                                                                              \
+    X(IDLE_TIMEOUT, "idle_timeout")                                                                \
+    X(MAX_SESSION, "max_session")                                                                  \
     X(BANDWIDTH, "bandwidth")                                                                      \
     X(AGENT_FORM, "agent.form") /* the agent's stream cannot be read */                            \
     X(USBREDIR_FORM, "usbredir.form")                                                              \
