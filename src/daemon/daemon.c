@@ -139,6 +139,7 @@ static struct kb_http_options http_options(const struct kb_config *c,
         .reusable = c->grants.reusable,
         .local_logins = c->local_logins,
         .identity = identity,
+        .policies = c->policies,
     };
 }
 

@@ -41,8 +41,16 @@ static bool add_window(struct kb_hours *h, int from, int to)
     return true;
 }
 
+static void remember(struct kb_hours *h, const char *text)
+{
+    char *longer = kb_printf("%s%s%s", h->text ? h->text : "", h->text ? ", " : "", text);
+    free(h->text);
+    h->text = longer;
+}
+
 const char *kb_hours_add(struct kb_hours *h, const char *text)
 {
+    const char *whole = text;
     int first, last, from, to;
     if (!day(&text, &first))
         return "begins with a day: mon, tue, wed, thu, fri, sat or sun";
@@ -62,13 +70,16 @@ const char *kb_hours_add(struct kb_hours *h, const char *text)
             (wraps && !add_window(h, 0, end - KB_WEEK_MINUTES)))
             return "is too much: 128 windows a week are enough";
         if (d == last)
-            return NULL;
+            break;
     }
+    remember(h, whole);
+    return NULL;
 }
 
 void kb_hours_finish(struct kb_hours *h)
 {
     free(h->windows);
+    free(h->text);
     free(h->zone_name);
     kb_zone_destroy(h->zone);
     *h = (struct kb_hours){0};

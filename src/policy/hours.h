@@ -14,6 +14,7 @@ struct kb_window {
 struct kb_hours {
     struct kb_window *windows;
     size_t count;
+    char *text;           /* what was added, divided by ", " */
     char *zone_name;      /* NULL: UTC */
     struct kb_zone *zone; /* NULL: UTC */
 };

@@ -92,38 +92,6 @@ void kb_usb_filter_finish(struct kb_usb_filter *f)
     *f = (struct kb_usb_filter){0};
 }
 
-static bool meet(int32_t a, int32_t b, int32_t *both)
-{
-    *both = a == KB_USB_ANY ? b : a;
-    return a == KB_USB_ANY || b == KB_USB_ANY || a == b;
-}
-
-bool kb_usb_filter_intersect(const struct kb_usb_filter *a, const struct kb_usb_filter *b,
-                             struct kb_usb_filter *f)
-{
-    /* A device's first rule of a and first rule of b are, in this order of pairs, also the first
-     * pair that matches it. */
-    *f = (struct kb_usb_filter){0};
-    for (size_t i = 0; i < a->count; i++) {
-        for (size_t j = 0; j < b->count; j++) {
-            const struct kb_usb_rule *x = &a->rules[i], *y = &b->rules[j];
-            struct kb_usb_rule r = {.allow = x->allow && y->allow};
-            if (!meet(x->device_class, y->device_class, &r.device_class) ||
-                !meet(x->vendor, y->vendor, &r.vendor) ||
-                !meet(x->product, y->product, &r.product) ||
-                !meet(x->version, y->version, &r.version))
-                continue;
-            if (f->count == KB_USB_FILTER_MAX) {
-                kb_usb_filter_finish(f);
-                return false;
-            }
-            f->rules = kb_realloc(f->rules, (f->count + 1) * sizeof *f->rules);
-            f->rules[f->count++] = r;
-        }
-    }
-    return true;
-}
-
 static void print(FILE *out, int32_t n, int digits)
 {
     if (n == KB_USB_ANY)

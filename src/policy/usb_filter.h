@@ -26,10 +26,6 @@ struct kb_usb_filter {
 /* NULL: well read, *f is to be finished. Else what is wrong, for a person; *f is empty. */
 const char *kb_usb_filter_parse(const char *text, struct kb_usb_filter *f);
 void kb_usb_filter_finish(struct kb_usb_filter *f);
-/* What both allow, as one filter: exact, by the rules' products. False, *f empty: more than
- * KB_USB_FILTER_MAX rules. */
-bool kb_usb_filter_intersect(const struct kb_usb_filter *a, const struct kb_usb_filter *b,
-                             struct kb_usb_filter *f);
 /* As text, to be freed. */
 char *kb_usb_filter_format(const struct kb_usb_filter *f);
 

@@ -1,4 +1,4 @@
-/* Filters of USB devices: what is one, and that two of them are well combined. */
+/* Filters of USB devices: what is one. */
 #include "policy/usb_filter.h"
 
 #include <setjmp.h>
@@ -51,48 +51,6 @@ static void test_parse(void **state)
     }
 }
 
-static bool allows(const struct kb_usb_filter *f, int c, int v, int p, int r)
-{
-    for (size_t i = 0; i < f->count; i++) {
-        const struct kb_usb_rule *u = &f->rules[i];
-        if ((u->device_class == -1 || u->device_class == c) &&
-            (u->vendor == -1 || u->vendor == v) && (u->product == -1 || u->product == p) &&
-            (u->version == -1 || u->version == r))
-            return u->allow;
-    }
-    return false;
-}
-
-/* Every device of a small world, every pair of filters. */
-static void test_intersect(void **state)
-{
-    (void)state;
-    static const char *const filters[] = {
-        "-1,-1,-1,-1,1",
-        "-1,-1,-1,-1,0",
-        "3,-1,-1,-1,0|-1,-1,-1,-1,1",
-        "3,1,-1,-1,1|3,-1,-1,-1,0|-1,2,-1,-1,1",
-        "-1,1,2,-1,0|-1,1,-1,3,1|8,-1,-1,-1,1",
-        "-1,-1,-1,3,0|3,-1,2,-1,1",
-    };
-    const size_t n = sizeof filters / sizeof *filters;
-    for (size_t i = 0; i < n * n; i++) {
-        struct kb_usb_filter a, b, both;
-        assert_null(kb_usb_filter_parse(filters[i / n], &a));
-        assert_null(kb_usb_filter_parse(filters[i % n], &b));
-        assert_true(kb_usb_filter_intersect(&a, &b, &both));
-        static const int classes[] = {3, 8, 9};
-        for (int d = 0; d < 3 * 4 * 4 * 4; d++) {
-            int c = classes[d / 64], v = d / 16 % 4, p = d / 4 % 4, r = d % 4;
-            bool is = allows(&both, c, v, p, r);
-            assert_int_equal(is, allows(&a, c, v, p, r) && allows(&b, c, v, p, r));
-        }
-        kb_usb_filter_finish(&a);
-        kb_usb_filter_finish(&b);
-        kb_usb_filter_finish(&both);
-    }
-}
-
 static void test_most_rules(void **state)
 {
     (void)state;
@@ -100,13 +58,11 @@ static void test_most_rules(void **state)
     static char text[(KB_USB_FILTER_MAX + 1) * RULE + 1];
     for (size_t i = 0; i <= KB_USB_FILTER_MAX; i++)
         strcpy(text + i * RULE, "-1,-1,-1,-1,1|");
-    struct kb_usb_filter f, both;
+    struct kb_usb_filter f;
     assert_non_null(kb_usb_filter_parse(text, &f));
     text[KB_USB_FILTER_MAX * RULE] = '\0';
     assert_null(kb_usb_filter_parse(text, &f));
     assert_int_equal(f.count, KB_USB_FILTER_MAX);
-    assert_false(kb_usb_filter_intersect(&f, &f, &both));
-    assert_int_equal(both.count, 0);
     kb_usb_filter_finish(&f);
 }
 
@@ -114,7 +70,6 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse),
-        cmocka_unit_test(test_intersect),
         cmocka_unit_test(test_most_rules),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
