@@ -12,12 +12,13 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "e2e"))
+sys.path[:0] = [str(ROOT / "tests" / "e2e"), str(ROOT / "tests")]
 
 from lab.kerbside import Kerbside, source  # noqa: E402
 from lab.net import Port  # noqa: E402
-from lab.pki import Authority, make_x509_dir  # noqa: E402
-from lab.process import JsonProcess, Process, wait_until  # noqa: E402
+from common.pki import Authority  # noqa: E402
+from common.process import Process, wait_until  # noqa: E402
+from lab.json_process import JsonProcess  # noqa: E402
 from lab.spice_server import SpiceServer  # noqa: E402
 
 PROXY_CPU, LOAD_CPU = (0, 1) if (os.cpu_count() or 1) > 1 else (0, 0)
@@ -36,9 +37,9 @@ class Pki:
     def __init__(self, folder: Path):
         authority = Authority()
         self.ca_pem = authority.pem
-        self.back = make_x509_dir(folder / "back", authority, SUBJECT)
+        self.back = authority.x509_dir(folder / "back", SUBJECT)
         self.ca_file = self.back / "ca-cert.pem"
-        front = make_x509_dir(folder / "front", authority, "CN=proxy.bench")
+        front = authority.x509_dir(folder / "front", "CN=proxy.bench")
         self.front_pem = folder / "front.pem"
         self.front_pem.write_bytes((front / "server-cert.pem").read_bytes()
                                    + (front / "server-key.pem").read_bytes())

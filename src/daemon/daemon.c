@@ -13,6 +13,7 @@
 #include "net/certificate.h"
 #include "net/listener.h"
 #include "net/tls_context.h"
+#include "net/tls_ticket.h"
 #include "proxy/proxy.h"
 #include "spice/host_subject.h"
 #include "store/store.h"
@@ -386,6 +387,7 @@ static void stop(struct daemon *d)
     kb_listeners_finish(&d->listeners);
     kb_identity_unref(d->identity);
     kb_tls_client_forget();
+    kb_tls_ticket_forget();
     if (d->lock_fd >= 0)
         close(d->lock_fd);
 }

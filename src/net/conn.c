@@ -2,8 +2,10 @@
  * TLS is in conn_tls.c. The loop's thread, save between detach and attach. */
 #include "net/conn.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/conn_tls.h"
+#include "net/tls_resume.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -70,6 +72,7 @@ struct kb_conn *kb_conn_create(struct kb_loop *l, int fd, const struct kb_conn_e
     c->fd = fd;
     c->events = events;
     c->owner = owner;
+    c->setup = true;
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, KEEPALIVE_IDLE_S);
@@ -288,11 +291,8 @@ static void continue_handshake(struct kb_conn *c)
         c->events->failed(c);
 }
 
-static void on_poll(uv_poll_t *h, int status, int events)
+static void serve(struct kb_conn *c, int events)
 {
-    struct kb_conn *c = h->data;
-    if (status < 0)
-        events = UV_READABLE | UV_WRITABLE; /* let the system call say what is wrong */
     if (c->linger.uv) {
         linger_more(c);
         return;
@@ -318,6 +318,22 @@ static void on_poll(uv_poll_t *h, int status, int events)
         c->events->readable(c);
 }
 
+/* What the loop cannot take up in this turn, the level-triggered poll brings back in the next; but
+ * an error it tells of once, and watches no more after that. */
+static void on_poll(uv_poll_t *h, int status, int events)
+{
+    struct kb_conn *c = h->data;
+    struct kb_loop *l = c->loop;
+    enum kb_work work = c->setup ? KB_WORK_SETUP : KB_WORK_RELAY;
+    if (status == 0 && work == KB_WORK_SETUP && kb_loop_is_spent(l))
+        return;
+    if (status < 0)
+        events = UV_READABLE | UV_WRITABLE; /* let the system call say what is wrong */
+    uint64_t began = kb_clock_us();
+    serve(c, events); /* c may be gone after this */
+    kb_loop_worked(l, work, kb_clock_us() - began);
+}
+
 void kb_conn_accept_tls(struct kb_conn *c, SSL_CTX *ctx)
 {
     kb_conn_tls_init(c, ctx);
@@ -332,6 +348,8 @@ void kb_conn_connect_tls(struct kb_conn *c, SSL_CTX *ctx, const char *name)
     SSL_set_connect_state(c->ssl);
     if (name)
         SSL_set_tlsext_host_name(c->ssl, name);
+    if (!c->fresh)
+        kb_tls_resume_offer(c);
     c->handshaking = true;
     /* The first flight goes out at once; the answer makes the socket readable. */
     if (kb_conn_tls_handshake(c) == KB_IO_ERROR || !kb_conn_flush(c)) {
@@ -369,7 +387,7 @@ void kb_conn_destroy(struct kb_conn *c)
     drop_queue(c);
     if (c->poll)
         uv_close((uv_handle_t *)c->poll, free_poll);
-    SSL_free(c->ssl);
+    kb_conn_tls_finish(c);
     close(c->fd);
     free(c);
 }

@@ -37,8 +37,12 @@ struct kb_conn {
     int polled;   /* the events that the kernel watches for us */
     bool reading; /* the owner wants readable() */
     bool handshaking;
-    bool broken;        /* a write failed; all later ones do nothing */
-    bool direct;        /* TLS: the BIO may read the socket itself */
+    bool broken; /* a write failed; all later ones do nothing */
+    bool direct; /* TLS: the BIO may read the socket itself */
+    bool
+        setup; /* handshake, link, HTTP: has its turns when live channels have had theirs; the owner
+                   of a live channel clears it */
+    bool fresh;         /* TLS client: proves the peer anew, resumes nothing */
     bool emptied;       /* the last read took all there was: the next would be AGAIN, or the end */
     long verify_result; /* TLS client: X509_V_OK or why the server's certificate is not trusted */
     SSL *ssl;           /* NULL: plain */

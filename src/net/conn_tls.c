@@ -203,3 +203,12 @@ void kb_conn_tls_goodbye(struct kb_conn *c)
     (void)SSL_shutdown(c->ssl);
     ERR_clear_error();
 }
+
+/* To OpenSSL a connection that ends without close_notify has a bad session. Since TLS 1.1 it is as
+ * good as any (RFC 4346 7.2.1), and most of ours end like that. */
+void kb_conn_tls_finish(struct kb_conn *c)
+{
+    if (c->ssl && !c->handshaking)
+        SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(c->ssl);
+}

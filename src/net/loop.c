@@ -2,6 +2,7 @@
 #include "net/loop.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 
@@ -14,6 +15,24 @@ static struct kb_family busy_ratio = {
     .kind = KB_GAUGE,
     .labels = {"loop"},
     .scale = 1000,
+};
+
+/* An event that takes longer than a millisecond holds up every other channel of its loop. The wall
+ * clock is asked, so a machine that gives the loop no CPU shows here as well. */
+#define SLOW_US 1000
+#define SLOW_LOG_US 20000
+#define SLOW_LOG_EVERY_US 10000000
+
+static const char *const work_names[KB_WORK_KINDS] = {
+    [KB_WORK_RELAY] = "relay",
+    [KB_WORK_SETUP] = "setup",
+};
+
+static struct kb_family slow_events = {
+    .name = "kerbside_loop_slow_events_total",
+    .help = "Events of one connection that kept a data loop longer than 1 ms.",
+    .kind = KB_COUNTER,
+    .labels = {"loop", "work"},
 };
 
 static void wake_loop(struct kb_mailbox *box)
@@ -46,6 +65,7 @@ static void run_deferred(struct kb_loop *l)
 static void before_poll(uv_prepare_t *h)
 {
     struct kb_loop *l = h->data;
+    l->setup_us = 0;
     run_deferred(l);
 }
 
@@ -61,6 +81,21 @@ static uint64_t cpu_us(void)
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+void kb_loop_worked(struct kb_loop *l, enum kb_work work, uint64_t us)
+{
+    if (work == KB_WORK_SETUP)
+        l->setup_us += us;
+    if (us < SLOW_US)
+        return;
+    kb_metric_add(l->slow[work], 1);
+    uint64_t now = kb_clock_us();
+    if (us < SLOW_LOG_US || now - l->slow_logged_us < SLOW_LOG_EVERY_US)
+        return;
+    l->slow_logged_us = now;
+    kb_log(KB_LOG_WARNING, "loop.slow", KB_UINT("loop", l->index), KB_STR("work", work_names[work]),
+           KB_UINT("us", us));
 }
 
 void kb_loop_measure(struct kb_loop *l)
@@ -81,6 +116,8 @@ struct kb_loop *kb_loop_create(unsigned index)
     char label[16];
     snprintf(label, sizeof label, "%u", index);
     l->busy = kb_metric(&busy_ratio, label, NULL, NULL, NULL);
+    for (int i = 0; i < KB_WORK_KINDS; i++)
+        l->slow[i] = kb_metric(&slow_events, label, work_names[i], NULL, NULL);
     l->scratch = kb_realloc(NULL, KB_BLOCK_SIZE);
     kb_mailbox_init(&l->box, wake_loop);
     if (uv_loop_init(&l->uv) != 0 || uv_async_init(&l->uv, &l->wake, run_messages) != 0)

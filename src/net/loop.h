@@ -18,6 +18,9 @@ struct kb_deferred {
     void (*run)(struct kb_deferred *d);
 };
 
+/* What a connection's event was spent on. */
+enum kb_work { KB_WORK_RELAY, KB_WORK_SETUP, KB_WORK_KINDS };
+
 struct kb_loop {
     unsigned index;
     uv_loop_t uv;
@@ -31,6 +34,9 @@ struct kb_loop {
     struct kb_deferred *deferred;
     uint64_t window_start_us, cpu_us; /* for the busy ratio */
     struct kb_series *busy;
+    uint64_t setup_us; /* spent on set-up in this turn */
+    struct kb_series *slow[KB_WORK_KINDS];
+    uint64_t slow_logged_us;
 };
 
 struct kb_loop *kb_loop_create(unsigned index);
@@ -45,6 +51,15 @@ void kb_loop_destroy(struct kb_loop *l);
 void kb_loop_defer(struct kb_loop *l, struct kb_deferred *d, void (*run)(struct kb_deferred *d));
 /* Aborts when called on another thread: for the heads of functions that live on a loop. */
 void kb_loop_assert(const struct kb_loop *l);
+/* In one turn set-up (TLS handshakes, RSA tickets) may take so long; one event more may begin
+ * before it is spent. A storm of new connections then costs a live channel that much, not all. */
+#define KB_LOOP_SETUP_US 1000
+static inline bool kb_loop_is_spent(const struct kb_loop *l)
+{
+    return l->setup_us >= KB_LOOP_SETUP_US;
+}
+/* An event took so long. Counts those that nothing on a loop should take, and logs the worst. */
+void kb_loop_worked(struct kb_loop *l, enum kb_work work, uint64_t us);
 /* Once a second: takes stock of how busy the loop was. */
 void kb_loop_measure(struct kb_loop *l);
 

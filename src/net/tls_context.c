@@ -3,6 +3,8 @@
 
 #include "base/mem.h"
 #include "base/secret.h"
+#include "net/tls_resume.h"
+#include "net/tls_ticket.h"
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -49,6 +51,7 @@ SSL_CTX *kb_tls_server_create(const char *certificate, const char *key, char **e
     }
     SSL_CTX_set_options(ctx, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_num_tickets(ctx, 1);
+    kb_tls_ticket_use(ctx);
     return ctx;
 }
 
@@ -80,6 +83,7 @@ static SSL_CTX *create_client(const char *ca_pem, char **error)
 {
     SSL_CTX *ctx = create(TLS_client_method());
     SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
+    kb_tls_resume_init(ctx);
     bool ok = ca_pem ? add_roots(ctx, ca_pem) : SSL_CTX_set_default_verify_paths(ctx) == 1;
     if (ok)
         return ctx;

@@ -220,6 +220,7 @@ static void start_tls(struct diagnosis *d)
         fail(d, KB_REASON_SERVER_CERTIFICATE, error);
         return;
     }
+    d->conn->fresh = true;
     kb_conn_connect_tls(d->conn, ctx, kb_reach_is_address(t->host) ? NULL : t->host);
     SSL_CTX_free(ctx);
 }

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+static struct kb_session **bucket(struct kb_shard *s, const struct kb_hash *token_hash)
+{
+    return &s->by_token[token_hash->bytes[0] % KB_TOKEN_BUCKETS];
+}
+
 struct kb_session *kb_session_create(struct kb_shard *s, const struct kb_session_row *row,
                                      const struct kb_hash *token_hash)
 {
@@ -22,6 +27,7 @@ struct kb_session *kb_session_create(struct kb_shard *s, const struct kb_session
     k->idle_timeout = row->idle_timeout;
     k->began_us = k->input_us = kb_clock_us();
     DL_APPEND(s->sessions, k);
+    DL_APPEND2(*bucket(s, token_hash), k, token_prev, token_next);
     atomic_fetch_add(&s->proxy->sessions, 1);
     kb_count_sessions(1);
     return k;
@@ -32,11 +38,11 @@ struct kb_session *kb_session_find(struct kb_shard *s, const struct kb_hash *tok
 {
     *token_known = false;
     struct kb_session *k, *found = NULL;
-    DL_FOREACH (s->sessions, k) {
-        /* The first bytes of a hash tell nothing that helps to find its token, so they may be
-         * compared in a hurry; all of it in constant time. */
-        if (k->ending || memcmp(k->token_hash.bytes, token_hash->bytes, 8) != 0 ||
-            !kb_hash_equal(&k->token_hash, token_hash))
+    /* The first byte of a hash tells nothing that helps to find its token, so it may choose the
+     * bucket; all of it is compared in constant time. */
+    DL_FOREACH2(*bucket(s, token_hash), k, token_next)
+    {
+        if (k->ending || !kb_hash_equal(&k->token_hash, token_hash))
             continue;
         *token_known = true;
         if (k->linked && k->connection_id == connection_id)
@@ -83,6 +89,7 @@ static void finish(struct kb_session *s, enum kb_reason reason)
 {
     write_end(s->shard, &s->row, reason, s);
     DL_DELETE(s->shard->sessions, s);
+    DL_DELETE2(*bucket(s->shard, &s->token_hash), s, token_prev, token_next);
     atomic_fetch_sub(&s->shard->proxy->sessions, 1);
     kb_count_sessions(-1);
     kb_target_unref(s->target);

@@ -9,6 +9,7 @@
 
 struct kb_session {
     struct kb_session *prev, *next; /* in the shard */
+    struct kb_session *token_prev, *token_next;
     struct kb_shard *shard;
     struct kb_session_row row;
     struct kb_hash token_hash;

@@ -19,6 +19,9 @@ struct kb_session;
 struct kb_policy_book;
 struct kb_port;
 
+/* A token's sessions are found by the first byte of its hash. */
+#define KB_TOKEN_BUCKETS 256
+
 struct kb_shard {
     struct kb_proxy *proxy;
     struct kb_loop *loop;
@@ -27,6 +30,7 @@ struct kb_shard {
     struct kb_entry *entries;
     struct kb_channel *channels;
     struct kb_session *sessions;
+    struct kb_session *by_token[KB_TOKEN_BUCKETS];
     struct kb_keyring keys;
     struct kb_timer tick; /* once a second */
     unsigned ticks;

@@ -8,10 +8,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SHORT_NAMES = {
     "C": NameOID.COUNTRY_NAME,
+    "ST": NameOID.STATE_OR_PROVINCE_NAME,
+    "L": NameOID.LOCALITY_NAME,
     "O": NameOID.ORGANIZATION_NAME,
     "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
     "CN": NameOID.COMMON_NAME,
@@ -29,24 +31,27 @@ class Authority:
     """A CA of our own."""
 
     def __init__(self, subject: str = "C=AU,O=Lab,CN=Lab CA"):
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.subject = parse_subject(subject)
-        self.certificate = (
-            self._builder(self.subject, self.key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .sign(self.key, hashes.SHA256())
-        )
-
-    def _builder(self, subject: x509.Name, key, expired=False):
         now = datetime.datetime.utcnow()
-        return (
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        name = parse_subject(subject)
+        self.certificate = (
             x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(self.subject)
-            .public_key(key.public_key())
+            .subject_name(name)
+            .issuer_name(name)
+            .public_key(self.key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - 30 * DAY)
-            .not_valid_after(now + (-DAY if expired else 90 * DAY))
+            .not_valid_before(now - DAY)
+            .not_valid_after(now + 365 * DAY)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(
+                x509.KeyUsage(
+                    digital_signature=False, content_commitment=False, key_encipherment=False,
+                    data_encipherment=False, key_agreement=False, key_cert_sign=True,
+                    crl_sign=True, encipher_only=False, decipher_only=False,
+                ),
+                critical=True,
+            )
+            .sign(self.key, hashes.SHA256())
         )
 
     @property
@@ -56,21 +61,38 @@ class Authority:
     def issue(self, folder: Path, subject: str, *, names=("localhost",), addresses=("127.0.0.1",),
               expired=False) -> tuple[Path, Path]:
         """A server's certificate and key as two files in the folder, which is made."""
+        now = datetime.datetime.utcnow()
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = [x509.DNSName(n) for n in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses]
-        builder = self._builder(parse_subject(subject), key, expired)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(parse_subject(subject))
+            .issuer_name(self.certificate.subject)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 30 * DAY)
+            .not_valid_after(now + (-DAY if expired else 90 * DAY))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        )
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives),
                                             critical=False)
-        certificate = builder.sign(self.key, hashes.SHA256())
         folder.mkdir(parents=True, exist_ok=True)
-        files = folder / "certificate.pem", folder / "key.pem"
-        files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+        files = folder / "server-cert.pem", folder / "server-key.pem"
+        files[0].write_bytes(builder.sign(self.key, hashes.SHA256())
+                             .public_bytes(serialization.Encoding.PEM))
         files[1].write_bytes(key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
             serialization.NoEncryption()))
         return files
+
+    def x509_dir(self, folder: Path, subject: str, **more) -> Path:
+        """The same as a folder that QEMU's x509-dir takes: with the authority beside it."""
+        self.issue(folder, subject, **more)
+        (folder / "ca-cert.pem").write_text(self.pem)
+        return folder
 
     def server_context(self, folder: Path, subject: str, **more) -> ssl.SSLContext:
         """What a TLS server of this authority needs."""

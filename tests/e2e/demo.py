@@ -9,11 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-from lab import Lab, LabError
-from lab.net import Port
-from lab.paths import Paths
-from lab.process import Process
-from lab.qemu import BOX_B
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+from common.process import Process  # noqa: E402
+from lab import Lab, LabError  # noqa: E402
+from lab.net import Port  # noqa: E402
+from lab.paths import Paths  # noqa: E402
+from lab.qemu import BOX_B  # noqa: E402
 
 START_WITHIN = 3600  # seconds: how long a console.vv may lie there before it is opened
 

@@ -3,7 +3,7 @@
 import pytest
 from lab.lab import SUBJECT
 from lab.net import Port
-from lab.pki import Authority
+from common.pki import Authority
 from lab.qemu import BOX_B
 
 # How a hypervisor can listen, and what the source says about it.

@@ -2,7 +2,7 @@
 
 import pytest
 from lab import LabError, spicy_screenshot, wait_until
-from lab.pki import Authority
+from common.pki import Authority
 from lab.qemu import BOX_A, BOX_B, DESKTOP
 
 

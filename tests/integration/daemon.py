@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import tempfile
 import urllib.parse
@@ -15,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.process import PATIENCE, Process, wait_until
+from common.process import Process, wait_until
+from common.unix_http import UnixConnection
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,17 +31,6 @@ def is_sanitized() -> bool:
     """Whether memory is counted by a sanitizer's rules, where freeing gives nothing back."""
     text = binary().read_bytes()
     return any(name in text for name in (b"__asan_init", b"__tsan_init", b"__msan_init"))
-
-
-class _AdminConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path):
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 @dataclass
@@ -190,7 +179,7 @@ class Kerbside:
 
     def call(self, method: str, path: str, body=None, headers=None):
         """One request; status, headers and body."""
-        connection = _AdminConnection(self.runtime_dir / "admin.sock")
+        connection = UnixConnection(self.runtime_dir / "admin.sock")
         sent = dict(headers or {})
         if body is not None:
             body = json.dumps(body)

@@ -11,7 +11,7 @@ import uuid
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "e2e"), str(HERE)]
+sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(HERE.parent)]
 
 from browser import DESKTOP, PHONE, Browser  # noqa: E402
 from lab import Lab  # noqa: E402

@@ -4,12 +4,14 @@ Each object starts its program, knows when it is ready and ends it; a Lab holds 
 and ends them all, whatever happens.
 """
 
+from common.process import LabError, Process, wait_until
+
 from .client import Client
 from .image import Image
+from .json_process import JsonProcess
 from .kerbside import Kerbside
 from .lab import Lab
 from .paths import Paths
-from .process import JsonProcess, LabError, Process, wait_until
 from .qemu import Qemu
 from .spice_server import SpiceServer
 from .viewer import RemoteViewer, Xvfb, spicy_screenshot

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from common.process import LabError, wait_until
+
 from .hypervisor import Endpoint
 from .image import Image
+from .json_process import JsonProcess
 from .paths import Paths
-from .process import JsonProcess, LabError, wait_until
 
 
 class Client(JsonProcess):

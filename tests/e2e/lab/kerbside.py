@@ -5,7 +5,6 @@ import http.client
 import json
 import shutil
 import signal
-import socket
 import ssl
 import tempfile
 import urllib.parse
@@ -14,22 +13,13 @@ from pathlib import Path
 
 import yaml
 
+from common.process import PATIENCE, LabError, Process, wait_until
+from common.unix_http import UnixConnection
+
 from .net import Port
 from .paths import Paths
-from .process import PATIENCE, LabError, Process, wait_until
 
 VV_TYPE = "application/x-virt-viewer"
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path):
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = str(path)
-
-    def connect(self):
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
 
 
 @dataclass
@@ -147,7 +137,7 @@ class Kerbside:
              headers=None) -> Response:
         """One request. `login`: as the admin (the admin socket needs none)."""
         if admin:
-            connection = _UnixConnection(self.runtime_dir / "admin.sock")
+            connection = UnixConnection(self.runtime_dir / "admin.sock")
         else:
             context = ssl.create_default_context(cafile=self._ca_file())
             connection = http.client.HTTPSConnection(self.host, self.port, timeout=PATIENCE,

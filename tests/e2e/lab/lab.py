@@ -3,10 +3,11 @@
 import subprocess
 from pathlib import Path
 
+from common.process import LabError, Process
+
 from .client import Client
 from .kerbside import Kerbside, source
 from .net import CutOff
-from .process import LabError, Process
 from .qemu import Qemu
 from .spice_server import SpiceServer
 from .viewer import RemoteViewer, Xvfb
@@ -49,7 +50,7 @@ class Lab:
     @property
     def authority(self):
         """The CA of this lab's hypervisors."""
-        from .pki import Authority  # only where certificates are wanted: the demo has none
+        from common.pki import Authority  # only where certificates are wanted: the demo has none
 
         if self._authority is None:
             self._authority = Authority()
@@ -57,9 +58,7 @@ class Lab:
 
     def x509(self, subject: str = SUBJECT, **more) -> dict:
         """Certificates for a hypervisor, as Qemu and SpiceServer take them."""
-        from .pki import make_x509_dir
-
-        folder = make_x509_dir(self._folder("x509"), self.authority, subject, **more)
+        folder = self.authority.x509_dir(self._folder("x509"), subject, **more)
         return {"x509_dir": folder, "ca_pem": self.authority.pem, "subject": subject}
 
     def qemu(self, **options) -> Qemu:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from .process import LabError, Process, wait_until
+from common.process import LabError, Process, wait_until
 
 
 class Port:

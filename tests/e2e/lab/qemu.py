@@ -6,11 +6,12 @@ import socket
 import threading
 from pathlib import Path
 
+from common.process import PATIENCE, LabError, Process, wait_until
+
 from .hypervisor import Endpoint
 from .image import Image
 from .net import Port
 from .paths import Paths
-from .process import PATIENCE, LabError, Process, wait_until
 
 # Colours of the guest's box (guest.c) before and after an odd number of keys, and of its desktop.
 # The box is what the guest draws last, and its lower right pixel the last of it.

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from .hypervisor import Endpoint
+from .json_process import JsonProcess
 from .net import Port
 from .paths import Paths
-from .process import JsonProcess
 
 
 class SpiceServer(JsonProcess):

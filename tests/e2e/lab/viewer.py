@@ -4,9 +4,10 @@ import os
 import subprocess
 from pathlib import Path
 
+from common.process import PATIENCE, LabError, Process, wait_until
+
 from .hypervisor import Endpoint
 from .image import Image
-from .process import PATIENCE, LabError, Process, wait_until
 
 
 class Xvfb:

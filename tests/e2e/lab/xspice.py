@@ -8,9 +8,10 @@ import os
 import subprocess
 from pathlib import Path
 
+from common.process import LabError, Process, wait_until
+
 from .hypervisor import Endpoint
 from .net import Port
-from .process import LabError, Process, wait_until
 
 # The shipped configuration makes it abort: the buffers must have explicit sizes, the commands'
 # larger than the frame's.

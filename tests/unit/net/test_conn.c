@@ -14,6 +14,7 @@
 #include "net/tls_context.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -300,6 +301,62 @@ static void test_move(void **state)
     free(b.received);
 }
 
+/* Two ends of a TCP connection; a unix socket knows no reset. */
+static void connect_tcp(int pair[2])
+{
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof a;
+    kb_auto_close int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(bind(listener, (struct sockaddr *)&a, sizeof a), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    assert_int_equal(getsockname(listener, (struct sockaddr *)&a, &len), 0);
+    pair[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(connect(pair[0], (struct sockaddr *)&a, sizeof a), 0);
+    pair[1] = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    assert_true(pair[1] >= 0);
+}
+
+/* When a turn's time for set-up is spent, set-up waits for the next turn and live channels do not;
+ * a reset is told at once, because the poll tells of it once. */
+static void test_spent(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        bool live = i == 1, reset = i == 2;
+        struct kb_loop *l = kb_loop_create(0);
+        uint8_t room[64];
+        struct side s = {.received = room, .read_size = 8};
+        int pair[2];
+        connect_tcp(pair);
+        s.conn = kb_conn_create(l, pair[1], &events, &s);
+        s.conn->setup = !live;
+        kb_conn_want_read(s.conn, true);
+        if (reset)
+            setsockopt(pair[0], SOL_SOCKET, SO_LINGER, &(struct linger){1, 0},
+                       sizeof(struct linger));
+        else
+            assert_int_equal(send(pair[0], "hello", 5, 0), 5);
+        if (reset)
+            close(pair[0]);
+        /* The prepare handle begins a turn, so the time is spent behind its back. */
+        uv_prepare_stop(&l->before_poll);
+        kb_loop_worked(l, KB_WORK_SETUP, KB_LOOP_SETUP_US);
+        assert_true(kb_loop_is_spent(l));
+        uv_run(&l->uv, UV_RUN_ONCE);
+        assert_int_equal(s.got, live ? 5 : 0);
+        assert_int_equal(s.ended, reset);
+        if (!live && !reset) {
+            l->setup_us = 0;
+            uv_run(&l->uv, UV_RUN_ONCE);
+            assert_int_equal(s.got, 5);
+        }
+        kb_conn_destroy(s.conn);
+        if (!reset)
+            close(pair[0]);
+        kb_loop_destroy(l);
+    }
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -336,11 +393,9 @@ int main(void)
 {
     alarm(120); /* a test that hangs is a test that fails */
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sizes),
-        cmocka_unit_test(test_emptied),
-        cmocka_unit_test(test_last_words),
-        cmocka_unit_test(test_untrusted),
-        cmocka_unit_test(test_move),
+        cmocka_unit_test(test_sizes),      cmocka_unit_test(test_emptied),
+        cmocka_unit_test(test_last_words), cmocka_unit_test(test_untrusted),
+        cmocka_unit_test(test_move),       cmocka_unit_test(test_spent),
     };
     return cmocka_run_group_tests_name("net/conn", tests, set_up, tear_down);
 }
