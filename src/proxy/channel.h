@@ -63,6 +63,7 @@ struct kb_channel {
     uint8_t type, id; /* known from the link message on */
     struct kb_leg client, server;
     struct kb_setup *setup;
+    uint64_t held_us; /* since when the server leg waits for the session's bandwidth; 0: no */
     struct kb_verdicts *verdicts; /* NULL until a rule acts */
     struct kb_timer deadline;
     struct kb_deferred end;
@@ -106,5 +107,7 @@ void kb_channel_forget_answers(struct kb_channel *ch);
 void kb_channel_dial(struct kb_channel *ch);
 /* relay.c: whole messages both ways until the end. */
 void kb_channel_relay(struct kb_channel *ch);
+/* Reads the hypervisor again after kb_ceiling_may_read said no. May end the channel. */
+void kb_channel_resume(struct kb_channel *ch);
 
 #endif

@@ -103,6 +103,10 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
             kb_conn_want_read(from->conn, false);
             return;
         }
+        if (from == &ch->server && !kb_ceiling_may_read(ch)) {
+            kb_conn_want_read(from->conn, false);
+            return;
+        }
         if (!from->held)
             from->held = kb_block_get(&ch->shard->loop->blocks);
         struct kb_block *b = from->held;
@@ -120,6 +124,8 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
             return;
         }
         b->end += (uint32_t)got;
+        if (from == &ch->server)
+            kb_ceiling_spend(ch, got);
         bool emptied = from->conn->emptied;
         enum kb_reason reason = forward(ch, from, to);
         if (!kb_conn_flush(to->conn))
@@ -160,6 +166,14 @@ static void on_drained(struct kb_conn *c)
     from->paused = false;
     kb_conn_want_read(from->conn, true);
     pump(ch, from, to);
+}
+
+void kb_channel_resume(struct kb_channel *ch)
+{
+    if (ch->server.paused)
+        return; /* the client's leg is full: it says when it is not */
+    kb_conn_want_read(ch->server.conn, true);
+    pump(ch, &ch->server, &ch->client);
 }
 
 static void on_failed(struct kb_conn *c)

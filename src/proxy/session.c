@@ -94,6 +94,7 @@ static void finish(struct kb_session *s, enum kb_reason reason)
     kb_count_sessions(-1);
     kb_target_unref(s->target);
     kb_rules_unref(s->rules);
+    kb_ceiling_finish(&s->ceiling);
     free(s);
 }
 

@@ -63,6 +63,7 @@ void kb_session_renew_rules(struct kb_session *s)
                                 "session keeps the rules that it has"));
     } else {
         unsigned closed = close_forbidden(s);
+        kb_ceiling_renew(s);
         bool more = allows_more(&before->enforced, &s->rules->enforced);
         kb_log(KB_LOG_INFO, "policy.renewed", KB_STR("session_id", s->row.id),
                KB_STR("policy", s->rules->names), KB_UINT("channels_closed", closed),

@@ -4,6 +4,7 @@
 
 #include "policy/book.h"
 #include "policy/policy.h"
+#include "proxy/ceiling.h"
 #include "proxy/channel.h"
 #include "store/store.h"
 
@@ -15,10 +16,11 @@ struct kb_session {
     struct kb_hash token_hash;
     struct kb_rules *rules;            /* counted; replaced as a whole at a reload */
     int64_t max_session, idle_timeout; /* ms, 0 none: the shorter ones of grant and rules */
-    struct kb_target *target;          /* how to reach the console; got once, at the first dial */
-    bool linked;                       /* connection_id is known: main's INIT was seen */
-    uint32_t connection_id;            /* the hypervisor's session id, which later channels name */
-    struct kb_channel *main;           /* NULL only while the session ends */
+    struct kb_ceiling ceiling;
+    struct kb_target *target; /* how to reach the console; got once, at the first dial */
+    bool linked;              /* connection_id is known: main's INIT was seen */
+    uint32_t connection_id;   /* the hypervisor's session id, which later channels name */
+    struct kb_channel *main;  /* NULL only while the session ends */
     struct kb_channel *channels;
     uint64_t bytes_from_client, bytes_from_server; /* of channels that are gone */
     uint64_t began_us, input_us;                   /* input_us: when the client last sent input */

@@ -3,6 +3,7 @@ live sessions. What a message may carry is in test_policy_content.py and its lik
 
 import json
 import subprocess
+import threading
 import time
 import urllib.parse
 
@@ -12,7 +13,7 @@ from conftest import World, console
 from daemon import binary
 from session import Session
 from spice import (DISPLAY, MAIN, OK, PERMISSION_DENIED, PLAYBACK, RECORD, USBREDIR, Client, Link,
-                   Server, last_notice, notice)
+                   Server, last_notice, message, notice)
 
 POLICIES = {
     "quiet": {"sound": False, "microphone": False},
@@ -195,6 +196,64 @@ def test_limits_of_time_on_trial(world):
             session.main.exchange()
         session.wait_end()
         assert len(world.kerbside.audit("policy.observed", session_id=session.id)) == 1
+
+
+# ---- bandwidth ----
+
+RATE = 200_000
+BURST = RATE // 4
+READ = 2 * 131072  # what one read and the buffers of TLS may take beyond the ceiling
+
+
+def test_bandwidth(world):
+    """Only that it is not faster can be said: a busy machine may be slower."""
+    wide = {**POLICIES, "narrow": {"bandwidth": f"{RATE}"}}
+    with world.kerbside.settings(policies=wide):
+        with Session(world.kerbside, world.server, policy="narrow") as session:
+            display = session.channel(DISPLAY)
+            whole = message(304, bytes(RATE * 3 - 6))
+            sender = threading.Thread(target=display.server.send, args=(whole,), daemon=True)
+            began = time.monotonic()
+            sender.start()
+            assert display.client.read(RATE) == whole[:RATE]
+            # A display that waits holds nobody else up, and can be waited for.
+            session.main.exchange()
+            assert display.client.read(RATE * 2) == whole[RATE:]
+            took = time.monotonic() - began
+            assert took > (RATE * 3 - BURST - READ) / RATE
+            sender.join()
+            row = world.kerbside.audit("policy.blocked", session_id=session.id)[0]
+            assert (row["reason"], row["channel"]) == ("bandwidth", "display:0")
+        session.wait_end()
+        rows = wait_until(lambda: world.kerbside.audit("policy.blocked", session_id=session.id)[1:],
+                          "the total is audited")
+        assert len(rows) == 1 and rows[0]["detail"].startswith("in all 0 from the client, ")
+
+
+def test_bandwidth_is_raised_by_a_reload(world):
+    """A channel that would wait for hours goes on at once."""
+    with world.kerbside.settings(policies={**POLICIES, "narrow": {"bandwidth": "10"}}):
+        with Session(world.kerbside, world.server, policy="narrow") as session:
+            display = session.channel(DISPLAY)
+            whole = message(304, bytes(1_000_000))
+            sender = threading.Thread(target=display.server.send, args=(whole,), daemon=True)
+            sender.start()
+            world.kerbside.wait_audit("policy.blocked", session_id=session.id)
+            world.kerbside.reload(policies=POLICIES | {"narrow": {}})
+            assert display.client.read(len(whole)) == whole
+            sender.join()
+
+
+def test_bandwidth_on_trial(world):
+    narrow = {"mode": "observe", "bandwidth": "1kB"}
+    with world.kerbside.settings(policies={**POLICIES, "narrow": narrow}):
+        with Session(world.kerbside, world.server, policy="narrow") as session:
+            display = session.channel(DISPLAY)
+            whole = message(304, bytes(500_000))
+            display.server.send(whole)
+            assert display.client.read(len(whole)) == whole
+            row = world.kerbside.wait_audit("policy.observed", session_id=session.id)
+            assert (row["reason"], row["channel"]) == ("bandwidth", "display:0")
 
 
 # ---- reload ----
