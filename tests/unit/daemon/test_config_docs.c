@@ -52,13 +52,14 @@ static void test_example_in_full(void **state)
     assert_int_equal(files, 8);
 }
 
-/* Every example of the page on identities is a configuration without a mistake. */
-static void test_identity_page(void **state)
+/* Every example of a page, which begins with such a line, is a configuration without a mistake. */
+static void check_page(struct fixture *f, const char *name, const char *first, unsigned expected)
 {
-    struct fixture *f = *state;
-    kb_auto_free char *page = slurp(KB_SOURCE_ROOT "/docs/identity.md");
+    kb_auto_free char *path = kb_printf("%s/docs/%s", KB_SOURCE_ROOT, name);
+    kb_auto_free char *page = slurp(path);
+    kb_auto_free char *line = kb_printf("\n    %s\n", first);
     unsigned count = 0;
-    for (const char *at = page; (at = strstr(at, "\n    identity:\n")); count++) {
+    for (const char *at = page; (at = strstr(at, line)); count++) {
         kb_auto(kb_buf_finish) struct kb_buf text = {0};
         for (at++; strncmp(at, "    ", 4) == 0; at += strcspn(at, "\n") + 1)
             kb_buf_add(&text, at + 4, strcspn(at, "\n") - 3);
@@ -66,16 +67,22 @@ static void test_identity_page(void **state)
                               "- {source: lab, type: static, consoles: []}\n"
                               "- {source: cloud, type: static, consoles: []}\n");
         f->problems.len = 0;
-        kb_config_destroy(kb_config_parse("identity.md", kb_buf_span(&text), &f->problems));
+        kb_config_destroy(kb_config_parse(name, kb_buf_span(&text), &f->problems));
         kb_auto_free char *problems = kb_buf_steal(&f->problems);
-        for (char *line = problems, *end; *line; line = end + 1) {
-            end = line + strcspn(line, "\n");
+        for (char *said = problems, *end; *said; said = end + 1) {
+            end = said + strcspn(said, "\n");
             *end = '\0';
-            if (!strstr(line, "No such file or directory"))
-                fail_msg("%s", line);
+            if (!strstr(said, "No such file or directory"))
+                fail_msg("%s", said);
         }
     }
-    assert_int_equal(count, 3);
+    assert_int_equal(count, expected);
+}
+
+static void test_pages(void **state)
+{
+    check_page(*state, "identity.md", "identity:", 3);
+    check_page(*state, "policy.md", "policies:", 1);
 }
 
 static void in_example(const char *example, const char *path)
@@ -143,7 +150,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_example_loads, setup, teardown),
         cmocka_unit_test_setup_teardown(test_example_in_full, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_identity_page, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_key, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
