@@ -1,6 +1,6 @@
 /* Reads `policies` and what attaches them to sources and consoles. A policy that cannot be read as
- * it is meant refuses the whole configuration, also inside a source: a session must never carry more
- * because somebody mistyped. Reads the files of time zones. Main thread. */
+ * it is meant refuses the whole configuration, also inside a source: a session must never carry
+ * more because somebody mistyped. Reads the files of time zones. Main thread. */
 #include "daemon/config_schema.h"
 
 #include "base/auto.h"
@@ -18,8 +18,8 @@
 
 /* --- values ----------------------------------------------------------------------------------- */
 
-/* A text, or a list of them, each with what; at most max. NULL after a problem. Freed by the caller,
- * not so the texts. */
+/* A text, or a list of them, each with what; at most max. NULL after a problem. Freed by the
+ * caller, not so the texts. */
 static const char **texts(struct kb_config_reader *r, yaml_node_t *node, size_t max, size_t *count)
 {
     yaml_node_item_t *items = NULL;

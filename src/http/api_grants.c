@@ -103,7 +103,8 @@ static void reply_grant(struct kb_request *r, const struct kb_grant_row *row, un
     free(url);
 }
 
-/* The policies of whom it is for, of who makes it, and the one that was asked for. False: answered. */
+/* The policies of whom it is for, of who makes it, and the one that was asked for. False: answered.
+ */
 static bool find_policies(struct kb_request *r, struct wish *w)
 {
     struct kb_store_get_console c = {

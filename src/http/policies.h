@@ -1,5 +1,5 @@
-/* Which policies hold for a grant: those of its user and its maker, by roles and groups, and the one
- * that it names. HTTP threads. */
+/* Which policies hold for a grant: those of its user and its maker, by roles and groups, and the
+ * one that it names. HTTP threads. */
 #ifndef KB_HTTP_POLICIES_H
 #define KB_HTTP_POLICIES_H
 
@@ -12,8 +12,8 @@
 bool kb_request_grant_policies(struct kb_request *r, const char *user, const char *wished,
                                const struct kb_console_row *console,
                                char names[KB_POLICY_NAMES_MAX]);
-/* The policies of a principal on a console, by its roles and by its groups, divided by spaces; to be
- * freed. */
+/* The policies of a principal on a console, by its roles and by its groups, divided by spaces; to
+ * be freed. */
 char *kb_request_role_policies(const struct kb_request *r, const struct kb_principal *p,
                                const struct kb_console_row *console);
 char *kb_request_group_policies(const struct kb_request *r, const struct kb_principal *p);

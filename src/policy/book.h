@@ -87,8 +87,8 @@ struct kb_rules *kb_policy_book_merge(struct kb_policy_book *b,
 /* Both at once; NULL as for choose. */
 struct kb_rules *kb_policy_book_resolve(struct kb_policy_book *b, const struct kb_policy_subject *s,
                                         char unknown[KB_POLICY_NAME_SIZE]);
-/* Whether the policy is one of those that make the field what it is in the sum: the enforced one, or
- * that of all. */
+/* Whether the policy is one of those that make the field what it is in the sum: the enforced one,
+ * or that of all. */
 bool kb_policy_decides(const struct kb_policy *p, enum kb_field_id f, const struct kb_rules *r,
                        bool enforced);
 

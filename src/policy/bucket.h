@@ -1,6 +1,6 @@
-/* A bucket of tokens, a byte each: how a rate of bytes is kept. It fills at the rate, up to a quarter
- * of a second's worth; what is spent may take it below zero, and then the rest of that debt must be
- * waited for. Pure. */
+/* A bucket of tokens, a byte each: how a rate of bytes is kept. It fills at the rate, up to a
+ * quarter of a second's worth; what is spent may take it below zero, and then the rest of that debt
+ * must be waited for. Pure. */
 #ifndef KB_POLICY_BUCKET_H
 #define KB_POLICY_BUCKET_H
 

@@ -19,8 +19,8 @@ struct kb_hours {
     struct kb_zone *zone; /* NULL: UTC */
 };
 
-/* Adds "mon-fri 08:00-18:00": a day or a range of days, a time and a later one, or an earlier one of
- * the next day ("fri 22:00-06:00"); "24:00" is midnight at the end. NULL, or what is wrong. */
+/* Adds "mon-fri 08:00-18:00": a day or a range of days, a time and a later one, or an earlier one
+ * of the next day ("fri 22:00-06:00"); "24:00" is midnight at the end. NULL, or what is wrong. */
 const char *kb_hours_add(struct kb_hours *h, const char *text);
 void kb_hours_finish(struct kb_hours *h);
 /* Whether the time (wall clock, milliseconds) is within the hours; if so *left_ms is how long they

@@ -1,6 +1,6 @@
 /* What a session may carry: the sum of all policies that apply to it. Immutable and counted, so
- * that a reload gives live sessions new rules while a message is still judged by the old ones. Pure;
- * any thread.
+ * that a reload gives live sessions new rules while a message is still judged by the old ones.
+ * Pure; any thread.
  *
  * A filter asks twice. `enforced` is the strictest of the policies in mode enforce: what it forbids
  * is blocked. `all` is the strictest of every policy, those in mode observe too: what only it

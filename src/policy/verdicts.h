@@ -6,8 +6,8 @@
 
 #include "spice/wire.h"
 
-/* X(symbol, name): the name is in audit events and a label of kerbside_policy_verdicts_total, and is
- * the policy's key where there is one. */
+/* X(symbol, name): the name is in audit events and a label of kerbside_policy_verdicts_total, and
+ * is the policy's key where there is one. */
 #define KB_RULES(X)                                                                                \
     X(GRAMMAR_UNKNOWN, "grammar.unknown") /* no such message on this channel */                    \
     X(GRAMMAR_LENGTH, "grammar.length")   /* too short or too long for its kind */                 \

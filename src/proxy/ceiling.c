@@ -1,4 +1,5 @@
-/* Holds back the reading of hypervisors when a session's bandwidth is used up. The loop's thread. */
+/* Holds back the reading of hypervisors when a session's bandwidth is used up. The loop's thread.
+ */
 #include "proxy/ceiling.h"
 
 #include "base/clock.h"
@@ -53,7 +54,8 @@ static void wait_for_tokens(struct kb_session *s)
         kb_timer_start(s->shard->loop, &s->ceiling.timer, (least_us + 999) / 1000, 0, on_timer, s);
 }
 
-/* One channel a turn, the one that waits for longest, since its reading may end it or the session. */
+/* One channel a turn, the one that waits for longest, since its reading may end it or the session.
+ */
 static void on_timer(void *arg)
 {
     struct kb_session *s = arg;

@@ -1,7 +1,7 @@
-/* The most bytes a second that a session sends to its client, all channels together. Hypervisors are
- * read no faster: what does not fit waits there, so nothing is kept here. Display and what moves
- * files go by the ceiling first; what a person hears and feels has a reserve before it waits too.
- * Private to proxy; the loop's thread. */
+/* The most bytes a second that a session sends to its client, all channels together. Hypervisors
+ * are read no faster: what does not fit waits there, so nothing is kept here. Display and what
+ * moves files go by the ceiling first; what a person hears and feels has a reserve before it waits
+ * too. Private to proxy; the loop's thread. */
 #ifndef KB_PROXY_CEILING_H
 #define KB_PROXY_CEILING_H
 

@@ -1,5 +1,5 @@
-/* A session's rules: from the policies that hold for it, at its start and after every reload; and its
- * limits of time, which are rules too. The loop's thread. */
+/* A session's rules: from the policies that hold for it, at its start and after every reload; and
+ * its limits of time, which are rules too. The loop's thread. */
 #include "base/clock.h"
 #include "base/duration.h"
 #include "proxy/session_state.h"

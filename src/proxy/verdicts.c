@@ -1,5 +1,5 @@
-/* What rules did to a channel, as metrics and audit events: one when a rule first acts, one with the
- * total when the channel closes, if there was more. The loop's thread. */
+/* What rules did to a channel, as metrics and audit events: one when a rule first acts, one with
+ * the total when the channel closes, if there was more. The loop's thread. */
 #include "base/mem.h"
 #include "proxy/channel.h"
 #include "proxy/metrics.h"

@@ -151,6 +151,47 @@ static void test_rules(void **state)
     assert_false(applies(&nobody, "", NULL, ""));
 }
 
+static void test_policies(void **state)
+{
+    (void)state;
+    char alice[] = "alice", staff[] = "staff", nova[] = "nova", lab[] = "lab", web[] = "web-*",
+         owner[] = "owner", strict[] = "strict", narrow[] = "narrow", keyed[] = "keyed",
+         mine[] = "mine", any[] = "staff\nvisitors";
+    const struct kb_role_rule rules[] = {
+        {.role = KB_ROLE_USER, .users = alice, .scope = {lab, web}, .policy = strict},
+        {.role = KB_ROLE_USER, .groups = staff, .policy = narrow},
+        {.role = KB_ROLE_USER, .users = alice, .policy = narrow}, /* once is enough */
+        {.role = KB_ROLE_BROKER, .keys = nova, .policy = keyed},
+        {.role = KB_ROLE_USER, .users = alice, .scope = {NULL, owner}, .policy = mine},
+        {.role = KB_ROLE_USER, .users = alice},
+    };
+    const struct kb_group_policy groups[] = {{any, strict}, {staff, narrow}};
+    static const struct {
+        struct kb_principal who;
+        struct kb_access_console on;
+        const char *roles, *groups;
+    } cases[] = {
+        {{.name = "alice"}, {"lab", "u", "web-1", NULL}, "strict\nnarrow", ""},
+        {{.name = "alice"}, {"lab", "u", "db", "bob"}, "narrow", ""},
+        {{.name = "alice"}, {"lab", "u", NULL, NULL}, "narrow", ""},
+        {{.name = "alice"}, {"other", "u", "web-1", "alice"}, "narrow\nmine", ""},
+        {{.name = "bob", .groups = "x\nstaff"},
+         {"lab", "u", "db", NULL},
+         "narrow",
+         "strict\nnarrow"},
+        {{.name = "bob", .groups = "visitors"}, {"lab", "u", "db", NULL}, "", "strict"},
+        {{.name = "apikey:nova"}, {"lab", "u", "db", NULL}, "keyed", ""},
+        {{.name = "nova"}, {"lab", "u", "db", NULL}, "", ""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        kb_auto_free char *by_role = kb_principal_role_policies(
+            &cases[i].who, rules, sizeof rules / sizeof *rules, &cases[i].on);
+        kb_auto_free char *by_group = kb_principal_group_policies(&cases[i].who, groups, 2);
+        assert_string_equal(by_role, cases[i].roles);
+        assert_string_equal(by_group, cases[i].groups);
+    }
+}
+
 static void test_glob(void **state)
 {
     (void)state;
@@ -208,7 +249,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_truth_table), cmocka_unit_test(test_several),
         cmocka_unit_test(test_may_know),    cmocka_unit_test(test_rules),
-        cmocka_unit_test(test_glob),        cmocka_unit_test(test_cidr),
+        cmocka_unit_test(test_glob),        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_cidr),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

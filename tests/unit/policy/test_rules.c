@@ -1,4 +1,5 @@
-/* Limits: what is allowed at first, which channels follow from them, names by patterns, verdicts. */
+/* Limits: what is allowed at first, which channels follow from them, names by patterns, verdicts.
+ */
 #include "policy/rules.h"
 #include "policy/verdicts.h"
 #include "spice/wire.h"
@@ -58,6 +59,29 @@ static void test_names(void **state)
     assert_false(kb_limits_allow_port(&l, "A.PDF"));
 }
 
+/* Within all hours, for as long as the first of them lasts. */
+static void test_open(void **state)
+{
+    (void)state;
+    struct kb_hours day = {0}, morning = {0}, always = {0};
+    assert_null(kb_hours_add(&day, "thu 08:00-18:00"));
+    assert_null(kb_hours_add(&morning, "mon-sun 06:00-12:00"));
+    assert_null(kb_hours_add(&always, "mon-sun 00:00-24:00"));
+    const struct kb_hours *all[] = {&always, &day, &morning};
+    const struct kb_limits none = {0}, l = {.hours = {all, 3}}, ever = {.hours = {all, 1}};
+    const int64_t hour = 3600000; /* 1970-01-01 was a Thursday */
+    int64_t left;
+    assert_true(kb_limits_open(&none, 0, &left) && left == INT64_MAX);
+    assert_true(kb_limits_open(&ever, 0, &left) && left == INT64_MAX);
+    assert_false(kb_limits_open(&l, 7 * hour, &left));
+    assert_true(kb_limits_open(&l, 11 * hour, &left));
+    assert_int_equal(left, hour);
+    assert_false(kb_limits_open(&l, 12 * hour, &left));
+    kb_hours_finish(&day);
+    kb_hours_finish(&morning);
+    kb_hours_finish(&always);
+}
+
 static void test_verdicts(void **state)
 {
     (void)state;
@@ -78,9 +102,8 @@ static void test_verdicts(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_init_allows_all),
-        cmocka_unit_test(test_channels),
-        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_init_allows_all), cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_names),           cmocka_unit_test(test_open),
         cmocka_unit_test(test_verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

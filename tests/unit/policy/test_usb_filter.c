@@ -57,7 +57,7 @@ static void test_most_rules(void **state)
     enum { RULE = sizeof "-1,-1,-1,-1,1|" - 1 };
     static char text[(KB_USB_FILTER_MAX + 1) * RULE + 1];
     for (size_t i = 0; i <= KB_USB_FILTER_MAX; i++)
-        strcpy(text + i * RULE, "-1,-1,-1,-1,1|");
+        memcpy(text + i * RULE, "-1,-1,-1,-1,1|", RULE);
     struct kb_usb_filter f;
     assert_non_null(kb_usb_filter_parse(text, &f));
     text[KB_USB_FILTER_MAX * RULE] = '\0';
