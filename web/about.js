@@ -1,32 +1,11 @@
-/* About: which kerbside this is, how it is, what holds here, and who one is to it. */
+/* About: which kerbside this is, how it is, and what holds here. */
 
 import * as api from "/web/api.js";
 import { h, name, replace } from "/web/dom.js";
-import { duration, local, number } from "/web/format.js";
-import { badge, header, problemPlace } from "/web/parts.js";
+import { duration, number } from "/web/format.js";
+import { badge, facts, header, problemPlace } from "/web/parts.js";
 
 const EVERY = 5000;
-
-const ACTIONS = {
-  list_consoles: "see desktops",
-  open_console: "open desktops",
-  grant_for_others: "make grants for others",
-  list_grants: "see all grants",
-  list_sources: "see sources",
-  list_sessions: "watch sessions",
-  end_session: "end sessions",
-  read_audit: "read the audit",
-  manage_users: "manage users and keys",
-  open_direct: "get files that lead past kerbside",
-};
-
-function facts(rows) {
-  return h(
-    "dl",
-    { class: "facts" },
-    rows.filter(Boolean).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)]),
-  );
-}
 
 export function aboutView(context) {
   const { me, signal } = context;
@@ -97,17 +76,6 @@ export function aboutView(context) {
           ["A session lasts at most", duration(limits.max_session)],
           ["It ends without input after", duration(limits.idle_timeout)],
           ["A login lasts", duration(limits.login_lifetime)],
-        ]),
-      ),
-      h(
-        "section",
-        { class: "card" },
-        h("h2", {}, "You"),
-        facts([
-          ["Name", name(me.name)],
-          ["Role", me.role],
-          ["You may", me.may.map((action) => ACTIONS[action] ?? action).join(", ")],
-          ["Login ends", me.expires_at ? local(me.expires_at) : "never"],
         ]),
       ),
     ),

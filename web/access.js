@@ -22,6 +22,7 @@ const ROLES = [
   ["auditor", "auditor: reads the audit"],
   ["operator", "operator: watches and ends sessions"],
   ["admin", "admin: everything, and users and keys"],
+  ["none", "none: what identity.roles in the configuration gives"],
 ];
 const PASSWORD_MIN = 8;
 
@@ -37,8 +38,28 @@ const KEY_COLUMNS = [
   { title: "State", class: "col-state" },
   { title: "Created", class: "col-time" },
   { title: "Expires", class: "col-time" },
+  { title: "Where", class: "col-where" },
   { title: "Change", class: "col-action", unseen: true },
 ];
+
+/* A text as the list that the API wants; commas and line breaks part its entries. */
+function listOf(text) {
+  const entries = text
+    .split(/[,\n]/)
+    .map((entry) => entry.trim())
+    .filter(Boolean);
+  return entries.length ? entries : undefined;
+}
+
+/* Where a key holds and may be used from, as lines; nothing when that is everywhere. */
+function limitsOf({ sources, consoles, cidrs }) {
+  const line = (label, list) =>
+    list.length && h("span", {}, `${label} `, name(list.join(", ")));
+  return [line("sources", sources), line("desktops", consoles), line("from", cidrs)].filter(
+    Boolean,
+  );
+}
+
 
 export function accessView(context) {
   const { signal, me } = context;
@@ -64,6 +85,25 @@ export function accessView(context) {
       cell({ class: "col-time", title: local(user.created_at) }, ago(user.created_at)),
       cell(
         { class: "col-action wide" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "small",
+            "aria-label": `Change the role of ${visible(user.name)}`,
+            on: { click: () => changeRole(user, self) },
+          },
+          "Role",
+        ),
+        h(
+          "a",
+          {
+            class: "button small",
+            href: self ? "#/account" : `#/account?user=${encodeURIComponent(user.name)}`,
+            "aria-label": `Logins of ${visible(user.name)}`,
+          },
+          "Logins",
+        ),
         h(
           "button",
           {
@@ -111,6 +151,30 @@ export function accessView(context) {
           body: { name: username.value, role: role.value, password: password.input.value },
         });
         announce(`The user ${visible(username.value)} was added.`);
+        await load();
+      },
+    });
+  }
+
+  function changeRole(user, self) {
+    const role = select(ROLES, user.role);
+    dialog({
+      title: `Change the role of ${visible(user.name)}`,
+      submit: "Change role",
+      body: [
+        field("Role", role),
+        h(
+          "p",
+          {},
+          self
+            ? "It holds at once, for you too: you may be unable to take it back."
+            : "It holds at once, also where this user is logged in. Live sessions go on.",
+        ),
+      ],
+      act: async () => {
+        const path = `/api/v1/users/${encodeURIComponent(user.name)}`;
+        await api.call("PATCH", path, { body: { role: role.value } });
+        announce(`${visible(user.name)} has the role ${role.value} now.`);
         await load();
       },
     });
@@ -167,6 +231,7 @@ export function accessView(context) {
   function keyRow(key) {
     const expired = key.expires_at && Date.parse(key.expires_at) <= Date.now();
     const dead = key.revoked_at || expired;
+    const limits = limitsOf(key);
     return row(
       { "data-key": key.id, class: dead ? "dead" : null },
       cell(
@@ -199,6 +264,12 @@ export function accessView(context) {
       cell(
         { class: "col-time", "data-label": "Expires" },
         key.expires_at ? local(key.expires_at) : "never",
+      ),
+      cell(
+        { class: "col-where", "data-label": "Where" },
+        limits.length
+          ? h("span", { class: "lines" }, limits)
+          : h("span", { class: "fine" }, "everywhere"),
       ),
       cell(
         { class: "col-action" },
@@ -234,6 +305,11 @@ export function accessView(context) {
       ],
       "2160h",
     );
+    const narrow = (maxlength = "4096") =>
+      h("input", { maxlength, autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const sources = narrow();
+    const consoles = narrow();
+    const cidrs = narrow();
     const created = await dialog({
       title: "Create an API key",
       submit: "Create key",
@@ -241,10 +317,25 @@ export function accessView(context) {
         field("Name", label, "What uses it: nova, a portal, a script."),
         field("Role", role),
         field("Expires after", life),
+        h(
+          "fieldset",
+          {},
+          h("legend", {}, "Narrower, if you like"),
+          field("Sources", sources, "Names, with commas; empty: all."),
+          field("Desktops", consoles, "Patterns of names, such as build-*, test-??; empty: all."),
+          field("From networks", cidrs, "Such as 192.0.2.0/24, 2001:db8::/32; empty: everywhere."),
+        ),
       ],
       act: async () => {
         const key = await api.call("POST", "/api/v1/apikeys", {
-          body: { name: label.value.trim(), role: role.value, expires_in: life.value || undefined },
+          body: {
+            name: label.value.trim(),
+            role: role.value,
+            expires_in: life.value || undefined,
+            sources: listOf(sources.value),
+            consoles: listOf(consoles.value),
+            cidrs: listOf(cidrs.value),
+          },
         });
         await load();
         return key;

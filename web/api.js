@@ -14,10 +14,16 @@ export class ApiError extends Error {
 
 let csrf = null;
 let expired = () => {};
+let forbidden = () => {};
 
 /* What happens when a request finds that nobody is logged in any more. */
 export function onExpired(handler) {
   expired = handler;
+}
+
+/* What happens when a role does not allow a request. */
+export function onForbidden(handler) {
+  forbidden = handler;
 }
 
 function limited(signal) {
@@ -64,6 +70,7 @@ async function ask(method, path, options = {}) {
   if (response.status === 403 && method !== "GET") {
     /* Another tab may have logged in since: the token belongs to the cookie. */
     const error = await errorOf(response);
+    if (error.code === "forbidden") forbidden(error);
     if (error.code !== "csrf_failed" || options.again) throw error;
     await me();
     response = await send(method, path, { ...options, again: true });
@@ -71,6 +78,7 @@ async function ask(method, path, options = {}) {
   if (response.ok) return response;
   const error = await errorOf(response);
   if (error.status === 401 && !options.anonymous) expired(error);
+  if (error.code === "forbidden") forbidden(error);
   throw error;
 }
 
@@ -102,7 +110,8 @@ export function filenameOf(disposition) {
   return quoted ? quoted[1].replace(/\\(.)/g, "$1") : "console.vv";
 }
 
-function query(path, parameters) {
+/* The path with what is set of the parameters. */
+export function query(path, parameters) {
   const filled = Object.entries(parameters).filter(
     ([, v]) => v !== undefined && v !== null && v !== "",
   );
@@ -163,12 +172,6 @@ export async function loginMethods() {
     if (error.status === 404) return { local: true };
     throw error;
   }
-}
-
-/* True if the daemon has this route, whatever it says to a GET. */
-export async function hasRoute(path, method, signal) {
-  const response = await send("GET", path, { signal });
-  return response.ok || (response.headers.get("Allow") ?? "").split(/, */).includes(method);
 }
 
 /* --- live data --- */

@@ -2,7 +2,7 @@
  * address after #, so that it can be kept, sent and returned to: #/audit?console=... */
 
 import * as api from "/web/api.js";
-import { h, icon, replace, name } from "/web/dom.js";
+import { h, icon, replace, name, visible } from "/web/dom.js";
 import { announce, problem } from "/web/parts.js";
 import { closeDialog } from "/web/dialog.js";
 import { loginView } from "/web/login.js";
@@ -12,6 +12,7 @@ import { sourcesView } from "/web/sources.js";
 import { auditView } from "/web/audit.js";
 import { accessView } from "/web/access.js";
 import { aboutView } from "/web/about.js";
+import { accountView } from "/web/account.js";
 
 /* A view is a function of its context that gives its element. `may`: the action it is for. */
 const VIEWS = [
@@ -27,6 +28,8 @@ const VIEWS = [
     show: accessView,
   },
   { path: "about", title: "About", show: aboutView },
+  /* Behind one's own name. */
+  { path: "account", title: "Your account", show: accountView, aside: true },
 ];
 
 const page = document.getElementById("page");
@@ -96,8 +99,12 @@ async function logOut() {
     frame.main.prepend(problem(error));
     return;
   }
+  loggedOut("You are logged out.");
+}
+
+function loggedOut(text) {
   history.replaceState(null, "", "#/");
-  showLogin({ kind: "ok", text: "You are logged out." });
+  showLogin({ kind: "ok", text });
 }
 
 api.onExpired(() => {
@@ -108,11 +115,33 @@ api.onExpired(() => {
     });
 });
 
+/* Something was refused: one's roles may have changed since the page asked for them. */
+let asking = false;
+api.onForbidden(async () => {
+  if (!me || asking) return;
+  asking = true;
+  try {
+    const now = await api.me();
+    if (!me || now.may.join() === me.may.join()) return;
+    me = now;
+    announce(`Your role is ${me.role} now.`);
+    closeDialog();
+    buildFrame();
+    route();
+  } catch (error) {
+    if (error.code === "forbidden")
+      showLogin({ kind: "warn", text: "Your account has no role any more. Ask an administrator." });
+  } finally {
+    asking = false;
+  }
+});
+
 /* --- the frame --- */
 
 function buildFrame() {
   const links = new Map();
   for (const view of allowed()) {
+    if (view.aside) continue;
     links.set(
       view.path,
       h(
@@ -166,7 +195,17 @@ function buildFrame() {
         h(
           "div",
           { class: "who" },
-          h("div", { class: "who-name" }, name(me.name), h("span", { class: "fine" }, me.role)),
+          h(
+            "a",
+            {
+              class: "who-name",
+              href: "#/account",
+              title: "Your account and logins",
+              "aria-label": `Your account: ${visible(me.name)}, ${me.role}`,
+            },
+            name(me.name),
+            h("span", { class: "fine" }, me.role),
+          ),
           h(
             "button",
             {
@@ -216,6 +255,8 @@ function route() {
       parameters,
       signal: controller.signal,
       may: (action) => me.may.includes(action),
+      logOut,
+      loggedOut,
       /* Keeps what is set in the address, without a step in the history. */
       keep(values) {
         for (const [key, value] of Object.entries(values)) {

@@ -3,18 +3,26 @@
 import * as api from "/web/api.js";
 import { h, icon, name, replace, setText, visible } from "/web/dom.js";
 import { bytes, duration, local, number } from "/web/format.js";
-import { announce, empty, field, header, loading, problemPlace, save, select } from "/web/parts.js";
+import {
+  announce,
+  download,
+  empty,
+  field,
+  header,
+  loading,
+  problemPlace,
+  select,
+} from "/web/parts.js";
 import { cell, head, row } from "/web/table.js";
-import { CSV_HEAD, csvLine } from "/web/csv.js";
 
 const PAGE = 100;
-const EXPORT_PAGE = 1000;
-const EXPORT_MAX = 200000; /* a browser holds the file in memory */
 
 const EVENTS = [
   "login.ok",
   "login.failed",
+  "login.ended",
   "grant.created",
+  "grant.exchanged",
   "grant.redeemed",
   "grant.denied",
   "grant.expired",
@@ -32,11 +40,13 @@ const EVENTS = [
   "console.added",
   "console.changed",
   "console.removed",
+  "console.direct",
   "config.reloaded",
   "config.rejected",
   "apikey.created",
   "apikey.revoked",
   "user.added",
+  "user.changed",
   "user.removed",
 ];
 
@@ -119,7 +129,7 @@ export function auditView(context) {
     },
     field("Event", controls.event),
     field("User", controls.user),
-    field("Console id", controls.console),
+    field("Desktop", controls.console),
     field("Source", controls.source),
     field("From", controls.since),
     field("Until", controls.until),
@@ -307,48 +317,14 @@ export function auditView(context) {
 
   /* --- the way out --- */
 
+  /* The browser takes the file from the daemon, which sends it as it is read: nothing is held here,
+   * however long it is. A small question goes before it, because a download that is refused would
+   * be a file with the refusal in it. */
   async function writeOut(kind) {
-    const stop = new AbortController();
-    const both = AbortSignal.any([signal, stop.signal]);
-    const told = h("p", {}, "Collecting events…");
-    const note = h(
-      "div",
-      { class: "note ok" },
-      icon("download"),
-      told,
-      h(
-        "button",
-        {
-          type: "button",
-          class: "plain",
-          on: {
-            click: () => {
-              stop.abort();
-              replace(exports);
-            },
-          },
-        },
-        "Stop",
-      ),
-    );
-    replace(exports, note);
-    const chunks = kind === "csv" ? [CSV_HEAD] : [];
-    let count = 0;
     try {
-      for await (const items of api.pages(
-        "/api/v1/audit",
-        { ...wanted(), limit: EXPORT_PAGE },
-        both,
-      )) {
-        chunks.push(
-          items.map((e) => (kind === "csv" ? csvLine(e) : `${JSON.stringify(e)}\n`)).join(""),
-        );
-        count += items.length;
-        setText(told, `Collecting events: ${number(count)}…`);
-        if (count >= EXPORT_MAX) break;
-      }
+      await api.page("/api/v1/audit", { ...wanted(), limit: 1 }, signal);
     } catch (error) {
-      if (both.aborted || error.status === 401) return;
+      if (signal.aborted || error.status === 401) return;
       replace(exports);
       problems.show(error, () => {
         problems.clear();
@@ -356,38 +332,36 @@ export function auditView(context) {
       });
       return;
     }
-    const type = kind === "csv" ? "text/csv;charset=utf-8" : "application/jsonl;charset=utf-8";
-    const filename = `kerbside-audit-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.${kind}`;
-    save(new Blob(chunks, { type }), filename);
-    const cut =
-      count >= EXPORT_MAX
-        ? ` These are the newest ${number(EXPORT_MAX)}; narrow the time for older ones.`
-        : "";
+    problems.clear();
+    const text = `Your browser downloads ${
+      FILTERS.some((key) => parameters.get(key)) ? "the events that fit the filters" : "all events"
+    }, newest first.`;
+    download(api.query("/api/v1/audit", { ...wanted(), format: kind }));
     replace(
       exports,
       h(
         "div",
         { class: "note ok" },
-        icon("ok"),
-        h(
-          "p",
-          {},
-          h("strong", {}, filename),
-          ` was downloaded with ${number(count)} events.${cut}`,
-        ),
+        icon("download"),
+        h("p", {}, h("strong", {}, `audit.${kind}`), ": ", text),
         h(
           "button",
           {
             type: "button",
             class: "plain",
             "aria-label": "Close this note",
-            on: { click: () => replace(exports) },
+            on: {
+              click: () => {
+                replace(exports);
+                view.element.querySelector("h1").focus();
+              },
+            },
           },
           icon("close"),
         ),
       ),
     );
-    announce(`${filename} was downloaded with ${number(count)} events.${cut}`);
+    announce(text);
   }
 
   replace(place, loading("events"));

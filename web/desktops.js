@@ -1,4 +1,5 @@
-/* Desktops: what one may open, and who is connected. The whole list is held here, so that search,
+/* Desktops: what one may open, and which are in use; for operators by whom, and why one does not
+ * open. The whole list is held here, so that search,
  * filters and sorting answer at once; only the rows near the window exist. */
 
 import * as api from "/web/api.js";
@@ -15,6 +16,7 @@ import {
   searchBox,
   select,
 } from "/web/parts.js";
+import { diagnose } from "/web/diagnosis.js";
 import { LongTable, cell, row } from "/web/table.js";
 import { confirmTakeover, showViewers } from "/web/viewer.js";
 
@@ -22,6 +24,7 @@ const PAGE = 1000;
 const HELD = 20000; /* a list longer than this is searched by the daemon */
 const RELOAD = 60000;
 const LIVE = 3000;
+const IN_USE = 5000;
 const VV = "application/x-virt-viewer";
 
 const STATES = { used: ["In use", "live"], free: ["Free", "calm"], stale: ["Stale", "warn"] };
@@ -36,6 +39,7 @@ export function desktopsView(context) {
   const note = h("div", { class: "note-place" });
   let consoles = null;
   let more = false; /* there are more than are held */
+  let inUse = null; /* keys; null: not asked yet, the list itself says */
   let sessions = new Map(); /* "source/uuid": sessions */
   let sources = new Map(); /* name: the source */
   let sort = readSort(parameters.get("sort"));
@@ -43,8 +47,13 @@ export function desktopsView(context) {
   const keyOf = (c) => `${c.source}/${c.uuid}`;
   const usersOf = (c) => sessions.get(keyOf(c)) ?? [];
 
+  function isUsed(console) {
+    if (usersOf(console).length) return true;
+    return inUse ? inUse.has(keyOf(console)) : console.in_use;
+  }
+
   function stateOf(console) {
-    if (usersOf(console).length) return "used";
+    if (isUsed(console)) return "used";
     return (sources.get(console.source)?.state ?? "ok") === "ok" ? "free" : "stale";
   }
 
@@ -81,21 +90,24 @@ export function desktopsView(context) {
       },
     },
   });
-  const stateSelect =
-    seesSessions &&
-    select(
-      [["", "All states"], ...Object.entries(STATES).map(([key, [text]]) => [key, text])],
-      parameters.get("state") ?? "",
-      {
-        "aria-label": "State",
-        on: {
-          change: () => {
-            keep({ state: stateSelect.value });
-            filter(true);
-          },
+  const stateSelect = select(
+    [
+      ["", "All states"],
+      ...Object.entries(STATES)
+        .filter(([key]) => key !== "stale" || seesSources)
+        .map(([key, [text]]) => [key, text]),
+    ],
+    parameters.get("state") ?? "",
+    {
+      "aria-label": "State",
+      on: {
+        change: () => {
+          keep({ state: stateSelect.value });
+          filter(true);
         },
       },
-    );
+    },
+  );
   search.input.addEventListener("keydown", (event) => {
     if (event.key !== "ArrowDown") return;
     event.preventDefault();
@@ -125,10 +137,10 @@ export function desktopsView(context) {
   const columns = [
     { key: "name", title: "Desktop", class: "col-name", sortable: true },
     { key: "source", title: "Source", class: "col-source", sortable: true },
-    seesSessions && { key: "state", title: "State", class: "col-state", sortable: true },
+    { key: "state", title: "State", class: "col-state", sortable: true },
     seesSessions && { key: "users", title: "Connected", class: "col-users", sortable: true },
     seesSessions && { key: "hypervisor", title: "Hypervisor", class: "col-host", sortable: true },
-    mayOpen && { key: "open", title: "Open", class: "col-action", unseen: true },
+    { key: "open", title: "Open", class: "col-action", unseen: true },
   ].filter(Boolean);
 
   const table = new LongTable({
@@ -146,6 +158,7 @@ export function desktopsView(context) {
     },
   });
   table.element.classList.add("desktops");
+  if (seesSessions) table.element.classList.add("diagnosable");
 
   function renderRow(first) {
     let console = first;
@@ -165,13 +178,26 @@ export function desktopsView(context) {
         h("span", { class: "id-line" }, visible(console.uuid)),
       ),
       cell({ class: "col-source" }, name(console.source)),
-      seesSessions && cell({ class: "col-state" }, state),
+      cell({ class: "col-state" }, state),
       seesSessions && cell({ class: "col-users" }, users),
       seesSessions &&
         cell({ class: "col-host" }, name(console.hypervisor ?? console.hypervisor_ip ?? "")),
-      mayOpen &&
-        cell(
-          { class: "col-action" },
+      cell(
+        { class: "col-action" },
+        seesSessions &&
+          h(
+            "button",
+            {
+              type: "button",
+              class: "small",
+              "aria-label": `Diagnose ${visible(title)}`,
+              title: "Why does it not open?",
+              on: { click: () => diagnose(console) },
+            },
+            icon("diagnose"),
+            h("span", { class: "roomy-only" }, "Diagnose"),
+          ),
+        mayOpen &&
           h(
             "button",
             {
@@ -182,13 +208,12 @@ export function desktopsView(context) {
             },
             "Open",
           ),
-        ),
+      ),
     );
     return {
       element,
       update(fresh) {
         console = fresh;
-        if (!seesSessions) return;
         const now = stateOf(console);
         if (held.state !== now) {
           held.state = now;
@@ -200,6 +225,7 @@ export function desktopsView(context) {
             now === "stale" ? visible(source?.error ?? "its source fails") : null,
           );
         }
+        if (!seesSessions) return;
         const who = usersOf(console)
           .map((s) => visible(s.user))
           .join(", ");
@@ -253,7 +279,7 @@ export function desktopsView(context) {
     const shown = consoles.filter(
       (c) =>
         (!source || c.source === source) &&
-        (!state || !seesSessions || stateOf(c) === state) &&
+        (!state || stateOf(c) === state) &&
         (!words.length || q === searched || matches(c, words)),
     );
     const value = valueOf[sort.key] ?? valueOf.name;
@@ -291,7 +317,7 @@ export function desktopsView(context) {
           on: {
             click: () => {
               search.input.value = "";
-              if (stateSelect) stateSelect.value = "";
+              stateSelect.value = "";
               sourceSelect.value = "";
               keep({ q: "", source: "", state: "" });
               search.input.focus();
@@ -322,7 +348,7 @@ export function desktopsView(context) {
 
   async function open(console) {
     const users = usersOf(console);
-    if (users.length && !(await confirmTakeover(console, users))) return;
+    if (isUsed(console) && !(await confirmTakeover(console, users))) return;
     const path = api.consolePath(console, "/grants");
     try {
       const { blob, filename } = await api.file("POST", path, { body: {}, accept: VV, signal });
@@ -426,6 +452,17 @@ export function desktopsView(context) {
     filter();
   }
 
+  /* Those in use alone: a short list, however long the whole one is. */
+  async function loadInUse() {
+    const fresh = new Set();
+    const wanted = { limit: PAGE, in_use: true };
+    for await (const items of api.pages("/api/v1/consoles", wanted, signal)) {
+      for (const console of items) fresh.add(keyOf(console));
+    }
+    inUse = fresh;
+    filter();
+  }
+
   async function loadSources() {
     const { items } = await api.page("/api/v1/sources", { limit: PAGE }, signal);
     sources = new Map(items.map((s) => [s.source, s]));
@@ -443,6 +480,7 @@ export function desktopsView(context) {
       });
     },
   });
+  api.poll(loadInUse, IN_USE, signal);
   if (seesSessions) api.poll(loadSessions, LIVE, signal);
   if (seesSources) api.poll(loadSources, 5 * LIVE, signal);
   listSources();

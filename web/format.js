@@ -73,6 +73,11 @@ export function duration(text, none = "no limit") {
   return seconds % 86400 === 0 ? plural(seconds / 86400, "day", "days") : span(seconds);
 }
 
+/* The same as short as it came, with spaces: "1 s 250 ms". */
+export function brief(text) {
+  return text.replace(/(\d)([a-z]+)(?=\d)/g, "$1 $2 ").replace(/(\d)([a-z]+)$/, "$1 $2");
+}
+
 const collator = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 export function compare(a, b) {
   return collator.compare(a ?? "", b ?? "");

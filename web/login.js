@@ -8,6 +8,17 @@ import { isValid } from "/web/dialog.js";
 /* Leads to the identity provider and back. */
 const SINGLE_SIGN_ON = "/api/v1/login/oidc";
 
+const RETURN_MAX = 150; /* of the daemon */
+
+/* With the way back to where one wanted to be, if that fits. */
+function singleSignOn() {
+  const back = `/${location.hash}`;
+  const plain = back.length <= RETURN_MAX && /^[!#-&(-;=?-[\]-~]*$/.test(back);
+  return back.length > 1 && plain
+    ? `${SINGLE_SIGN_ON}?return=${encodeURIComponent(back)}`
+    : SINGLE_SIGN_ON;
+}
+
 export function loginView({ message, entered }) {
   const place = h("div", { class: "login-methods" });
   const error = h("div", { role: "alert", class: "login-error" });
@@ -97,7 +108,7 @@ export function loginView({ message, entered }) {
       place,
       methods.oidc && [
         !form.hidden && h("p", { class: "or" }, "or"),
-        h("a", { class: "button wide", href: SINGLE_SIGN_ON }, "Log in with single sign-on"),
+        h("a", { class: "button wide", href: singleSignOn() }, "Log in with single sign-on"),
       ],
     );
   }

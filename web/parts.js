@@ -53,6 +53,9 @@ const ADVICE = {
   session_not_found: "It has ended already.",
   user_exists: "Choose another name, or change that user's password.",
   apikey_exists: "Choose another name, or revoke that key first.",
+  last_admin: "So nobody can be locked out from afar.",
+  too_many_diagnoses: "Others are looking for faults right now.",
+  provider_failed: "Try again, or log in another way.",
 };
 
 export function advice(error) {
@@ -83,6 +86,15 @@ export function sentence(text) {
   const t = String(text ?? "").trim();
   const begun = t.charAt(0).toUpperCase() + t.slice(1);
   return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+}
+
+/* Labels and values: [[label, value], ...]; what is false is left out. */
+export function facts(rows) {
+  return h(
+    "dl",
+    { class: "facts" },
+    rows.filter(Boolean).map(([label, value]) => [h("dt", {}, label), h("dd", {}, value)]),
+  );
 }
 
 /* A place for a problem that comes and goes. */
@@ -145,12 +157,17 @@ export function searchBox(label, value, changed) {
   return { element: h("div", { class: "search" }, icon("search"), input), input };
 }
 
-/* Hands a blob to the browser's downloads. */
-export function save(blob, filename) {
-  const url = URL.createObjectURL(blob);
+/* Lets the browser download what is there; the answer's own name for it counts. */
+export function download(url, filename = "") {
   const link = h("a", { href: url, download: filename, hidden: true });
   document.body.append(link);
   link.click();
   link.remove();
+}
+
+/* Hands a blob to the browser's downloads. */
+export function save(blob, filename) {
+  const url = URL.createObjectURL(blob);
+  download(url, filename);
   setTimeout(() => URL.revokeObjectURL(url), 60000);
 }

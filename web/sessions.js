@@ -277,7 +277,7 @@ export function sessionsView(context) {
           ` from ${session.client_address}, since ${since(session.started_at)}.`,
         ),
         h("p", {}, "The viewer is cut off at once. The desktop itself goes on running."),
-        field("Reason", reason, "It goes into the audit with your name."),
+        field("Reason", reason, "The user is told it, where the viewer can show it; it goes into the audit with your name."),
         h(
           "datalist",
           { id: "reasons" },

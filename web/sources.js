@@ -2,7 +2,7 @@
 
 import * as api from "/web/api.js";
 import { h, icon, name, replace, setText, visible } from "/web/dom.js";
-import { ago, local, number } from "/web/format.js";
+import { ago, brief, local, number } from "/web/format.js";
 import { announce, badge, empty, header, loading, problemPlace } from "/web/parts.js";
 import { arrange, cell, head, row } from "/web/table.js";
 
@@ -20,7 +20,6 @@ export function sourcesView(context) {
   const place = h("div");
   const held = new Map();
   const view = header("Sources");
-  let refreshable = null; /* not known yet */
 
   const columns = [
     { title: "Source", class: "col-name" },
@@ -93,22 +92,27 @@ export function sourcesView(context) {
         setText(count, number(source.consoles));
         setText(lastGood, ago(source.last_good));
         lastGood.title = local(source.last_good);
-        const length = source.refresh_time ?? source.refresh_took;
-        setText(took, length ? `took ${length}` : "");
-        button.hidden = !refreshable;
+        const failing = source.refreshed_at && source.state !== "ok";
+        setText(
+          took,
+          source.refreshed_at
+            ? `${failing ? `tried ${ago(source.refreshed_at)}, ` : ""}took ${brief(source.refresh_took)}`
+            : "",
+        );
       },
     };
   }
 
   async function refresh(source, button) {
+    if (button.getAttribute("aria-disabled") === "true") return;
     button.setAttribute("aria-disabled", "true");
     try {
-      await api.call("POST", `/api/v1/sources/${encodeURIComponent(source.source)}/refresh`, {
-        signal,
-      });
-      announce(`${visible(source.source)} is being refreshed.`);
+      const path = `/api/v1/sources/${encodeURIComponent(source.source)}/refresh`;
+      const fresh = await api.call("POST", path, { signal });
+      held.get(fresh.source)?.update(fresh);
+      const [, text] = STATES[fresh.state] ?? ["", fresh.state];
+      announce(`${visible(fresh.source)} was refreshed: ${text}.`);
       problems.clear();
-      now();
     } catch (error) {
       if (!signal.aborted && error.status !== 401) problems.show(error);
     } finally {
@@ -118,10 +122,6 @@ export function sourcesView(context) {
 
   async function load() {
     const { items } = await api.page("/api/v1/sources", { limit: 1000 }, signal);
-    if (refreshable === null && items.length) {
-      const path = `/api/v1/sources/${encodeURIComponent(items[0].source)}/refresh`;
-      refreshable = await api.hasRoute(path, "POST", signal);
-    }
     if (signal.aborted) return;
     problems.clear();
     table.classList.remove("outdated");

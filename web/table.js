@@ -204,7 +204,10 @@ export class LongTable {
       scrollBy(0, wanted - innerHeight / 2);
       this.draw();
     }
-    find()?.element.querySelector("button, a")?.focus({ preventScroll: true });
+    const row = find()?.element;
+    (row?.querySelector(".primary") ?? row?.querySelector("button, a"))?.focus({
+      preventScroll: true,
+    });
   }
 }
 

@@ -52,7 +52,8 @@ export function showViewers() {
   });
 }
 
-/* A promise of true if it shall be opened nevertheless. */
+/* A promise of true if it shall be opened nevertheless. users: who is connected, as far as one may
+ * know. */
 export function confirmTakeover(console, users) {
   return dialog({
     title: "This desktop is in use",
@@ -60,8 +61,9 @@ export function confirmTakeover(console, users) {
       h(
         "p",
         {},
-        h("strong", {}, name(users.map((s) => s.user).join(", "))),
-        " is connected to ",
+        users.length
+          ? [h("strong", {}, name(users.map((s) => s.user).join(", "))), " is connected to "]
+          : "Somebody is connected, perhaps you from another screen, to ",
         h("strong", {}, name(console.name ?? console.uuid)),
         ".",
       ),

@@ -3,7 +3,7 @@
 
 _kerbside() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]}
-    local word skip='' words=() i help option
+    local word skip='' words=() i help option roles='admin operator auditor broker user none'
     COMPREPLY=()
     case $prev in
     -c | --config | --cacert | -o | --output)
@@ -11,7 +11,7 @@ _kerbside() {
         return
         ;;
     --role)
-        mapfile -t COMPREPLY < <(compgen -W 'admin operator auditor broker user' -- "$cur")
+        mapfile -t COMPREPLY < <(compgen -W "$roles" -- "$cur")
         return
         ;;
     esac
@@ -41,6 +41,8 @@ _kerbside() {
     elif [ ${#words[@]} -eq 1 ]; then
         word=$(sed -n "s/^  ${words[0]} \([a-z]*\)  .*/\1/p" <<< "$help")
         mapfile -t COMPREPLY < <(compgen -W "$word" -- "$cur")
+    elif [ "${#words[@]} ${words[*]:0:2}" = '3 user role' ]; then
+        mapfile -t COMPREPLY < <(compgen -W "$roles" -- "$cur")
     fi
 }
 

@@ -42,6 +42,7 @@ static const struct kb_cli_command commands[] = {
     {"user", "add", "NAME", 1, 1, TALK "lp", "add a local user", kb_cmd_user_add},
     {"user", "list", "", 0, 0, TALK, "local users", kb_cmd_user_list},
     {"user", "passwd", "NAME", 1, 1, TALK "p", "change a user's password", kb_cmd_user_passwd},
+    {"user", "role", "NAME ROLE", 2, 2, TALK, "change a user's role, at once", kb_cmd_user_role},
     {"user", "remove", "NAME", 1, 1, TALK, "remove a user, and end its logins", kb_cmd_user_remove},
     {"apikey", "create", "NAME", 1, 1, TALK "lxskD", "make an API key; it is shown once",
      kb_cmd_apikey_create},

@@ -1,4 +1,4 @@
-/* user add, list, passwd, remove; apikey create, list, revoke. Main thread. */
+/* user add, list, passwd, role, remove; apikey create, list, revoke. Main thread. */
 #include "cli/client.h"
 #include "cli/password.h"
 #include "cli/table.h"
@@ -63,6 +63,12 @@ int kb_cmd_user_passwd(const struct kb_cli_options *o)
         return KB_EXIT_USAGE;
     kb_auto_free char *path = kb_client_path("/api/v1/users/%s/password", o->args[0]);
     return call(o, "POST", path, json_pack("{s:s}", "password", kb_secret_text(&password)));
+}
+
+int kb_cmd_user_role(const struct kb_cli_options *o)
+{
+    kb_auto_free char *path = kb_client_path("/api/v1/users/%s", o->args[0]);
+    return call(o, "PATCH", path, json_pack("{s:s}", "role", o->args[1]));
 }
 
 int kb_cmd_user_remove(const struct kb_cli_options *o)

@@ -50,6 +50,7 @@ int kb_cmd_audit(const struct kb_cli_options *o);
 int kb_cmd_user_add(const struct kb_cli_options *o);
 int kb_cmd_user_list(const struct kb_cli_options *o);
 int kb_cmd_user_passwd(const struct kb_cli_options *o);
+int kb_cmd_user_role(const struct kb_cli_options *o);
 int kb_cmd_user_remove(const struct kb_cli_options *o);
 int kb_cmd_apikey_create(const struct kb_cli_options *o);
 int kb_cmd_apikey_list(const struct kb_cli_options *o);

@@ -1,4 +1,5 @@
 /* Reads the audit: page by page as JSON, or as a file of JSON lines or CSV. HTTP threads. */
+#include "base/log.h"
 #include "http/access.h"
 #include "http/route.h"
 
@@ -33,11 +34,8 @@ static json_t *event_json(const struct kb_audit_event *e, uint64_t id)
 
 enum format { FORMAT_JSON, FORMAT_JSONL, FORMAT_CSV };
 
-/* Events in one file at most; the answer is built in memory. X-Next-Cursor leads on. */
-#define FILE_MAX 10000
-#define PAGE_MAX 1000
-/* Pages that one file is made of at most: those of a scope in which little happens are empty. */
-#define PAGES_MAX 100u
+/* Events in one piece of a file: no call holds the store up for long. */
+#define PIECE 1000
 
 static const char *const columns[] = {
     "id",
@@ -135,32 +133,106 @@ static void begin_file(struct kb_request *r, enum format format)
         kb_buf_printf(&r->out, "%s%s", columns[i], i + 1 < COLUMNS ? "," : "\r\n");
 }
 
-/* Page by page, so that no call holds the store up for long. limit 0: none was asked for. */
-static void reply_file(struct kb_request *r, enum format format, struct kb_store_list_audit *c,
-                       unsigned limit)
+/* With a limit: one page, and X-Next-Cursor leads on. */
+static void reply_page(struct kb_request *r, enum format format, struct kb_store_list_audit *c)
 {
-    kb_auto_free char *next = NULL;
-    unsigned left = limit ? limit : FILE_MAX, pages = 0;
-    begin_file(r, format);
-    do {
-        c->after = next ? next : c->after;
-        c->limit = left < PAGE_MAX ? left : PAGE_MAX;
-        enum kb_store_status status = kb_store_run(r->store, &c->call);
-        if (status != KB_STORE_OK) {
-            kb_store_list_audit_finish(c);
-            kb_reply_no_page(r, status);
-            return;
-        }
-        add_page(&r->out, format, c);
-        left -= (unsigned)c->count;
-        free(next);
-        next = kb_strdup(c->next);
-        kb_store_list_audit_finish(c);
-    } while (next && left > 0 && ++pages < PAGES_MAX);
-    kb_reply_header(r, "Content-Disposition", "attachment; filename=\"audit.%s\"",
-                    format == FORMAT_CSV ? "csv" : "jsonl");
-    if (next)
-        kb_reply_header(r, "X-Next-Cursor", "%s", next);
+    add_page(&r->out, format, c);
+    if (c->next)
+        kb_reply_header(r, "X-Next-Cursor", "%s", c->next);
+}
+
+/* A file that goes on. The texts are its own: they outlive the handler. */
+struct file {
+    struct kb_request *r;
+    enum format format;
+    char *source, *console, *user, *event, *next;
+    int64_t since, until;
+};
+
+static void finish_file(void *state)
+{
+    struct file *f = state;
+    free(f->source);
+    free(f->console);
+    free(f->user);
+    free(f->event);
+    free(f->next);
+    free(f);
+}
+
+static enum kb_stream_step add_piece(void *state, struct kb_buf *out)
+{
+    struct file *f = state;
+    struct kb_request_view view;
+    struct kb_store_list_audit c = {
+        .call.verb = KB_STORE_LIST_AUDIT,
+        .source = f->source,
+        .console = f->console,
+        .user = f->user,
+        .event = f->event,
+        .since = f->since,
+        .until = f->until,
+        .after = f->next,
+        .limit = PIECE,
+        .filter = kb_request_filter(f->r, KB_MAY_READ_AUDIT, &view),
+    };
+    enum kb_store_status status = kb_store_run(f->r->store, &c.call);
+    if (status == KB_STORE_OK)
+        add_page(out, f->format, &c);
+    else
+        kb_log(KB_LOG_WARNING, "audit.file_cut", KB_STR("request_id", f->r->id),
+               KB_STR("actor", f->r->asker.actor));
+    free(f->next);
+    f->next = c.next && status == KB_STORE_OK ? kb_strdup(c.next) : NULL;
+    kb_store_list_audit_finish(&c);
+    return status != KB_STORE_OK ? KB_STREAM_FAILED : f->next ? KB_STREAM_MORE : KB_STREAM_END;
+}
+
+static char *copy(const char *text)
+{
+    return text ? kb_strdup(text) : NULL;
+}
+
+/* Without one: all there is. What comes after the first piece is sent as it is read. */
+static void reply_rest(struct kb_request *r, enum format format,
+                       const struct kb_store_list_audit *c)
+{
+    add_page(&r->out, format, c);
+    if (!c->next)
+        return;
+    struct file *f = kb_zalloc(sizeof *f);
+    *f = (struct file){
+        .r = r,
+        .format = format,
+        .source = copy(c->source),
+        .console = copy(c->console),
+        .user = copy(c->user),
+        .event = copy(c->event),
+        .next = copy(c->next),
+        .since = c->since,
+        .until = c->until,
+    };
+    kb_reply_stream(r, add_piece, finish_file, f);
+}
+
+static void reply_file(struct kb_request *r, enum format format, struct kb_store_list_audit *c)
+{
+    bool limited = kb_http_target_query(&r->target, "limit");
+    if (!limited)
+        c->limit = PIECE;
+    enum kb_store_status status = kb_store_run(r->store, &c->call);
+    if (status != KB_STORE_OK) {
+        kb_reply_no_page(r, status);
+    } else {
+        begin_file(r, format);
+        kb_reply_header(r, "Content-Disposition", "attachment; filename=\"audit.%s\"",
+                        format == FORMAT_CSV ? "csv" : "jsonl");
+        if (limited)
+            reply_page(r, format, c);
+        else
+            reply_rest(r, format, c);
+    }
+    kb_store_list_audit_finish(c);
 }
 
 /* --- the route ----------------------------------------------------------------------------------
@@ -189,7 +261,7 @@ void kb_api_audit(struct kb_request *r)
     struct kb_request_view view;
     c.filter = kb_request_filter(r, KB_MAY_READ_AUDIT, &view); /* of files as of pages */
     if (format != FORMAT_JSON) {
-        reply_file(r, format, &c, kb_http_target_query(&r->target, "limit") ? page.limit : 0);
+        reply_file(r, format, &c);
         return;
     }
     enum kb_store_status status = kb_store_run(r->store, &c.call);

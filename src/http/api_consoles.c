@@ -5,9 +5,10 @@
 
 static json_t *console_json(const struct kb_request *r, const struct kb_console_row *row)
 {
-    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o}", "source", kb_json_text(row->source), "uuid",
-                          kb_json_text(row->uuid), "name", kb_json_text(row->name), "first_seen",
-                          kb_json_time(row->first_seen), "last_seen", kb_json_time(row->last_seen));
+    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b}", "source", kb_json_text(row->source),
+                          "uuid", kb_json_text(row->uuid), "name", kb_json_text(row->name),
+                          "first_seen", kb_json_time(row->first_seen), "last_seen",
+                          kb_json_time(row->last_seen), "in_use", row->in_use);
     if (!kb_request_may_on(r, KB_MAY_LIST_SESSIONS, row))
         return o;
     json_object_set_new(o, "owner", kb_json_text(row->owner));
@@ -25,7 +26,8 @@ static json_t *console_json(const struct kb_request *r, const struct kb_console_
 void kb_api_consoles(struct kb_request *r)
 {
     struct kb_page page;
-    if (!kb_request_page(r, "name", &page))
+    bool in_use = false;
+    if (!kb_request_page(r, "name", &page) || !kb_request_flag(r, "in_use", &in_use))
         return;
     const char *source = kb_http_target_query(&r->target, "source");
     struct kb_request_view view;
@@ -33,6 +35,7 @@ void kb_api_consoles(struct kb_request *r)
         .call.verb = KB_STORE_LIST_CONSOLES,
         .source = source && *source ? source : NULL,
         .q = page.q,
+        .in_use = in_use,
         .after = page.cursor,
         .limit = page.limit,
         .filter = kb_request_filter(r, KB_MAY_LIST_CONSOLES, &view),

@@ -24,7 +24,7 @@
 static void refuse(struct kb_request *r, unsigned status, const char *code, const char *text)
 {
     if (kb_request_accepts(r, "text/html"))
-        kb_page_message(r, status, "You are not logged in", text);
+        kb_page_message(r, status, "You are not logged in", text, true);
     else
         kb_reply_error(r, status, code, "%s", text);
 }

@@ -7,14 +7,16 @@
 
 static json_t *source_json(const struct kb_source_view *v)
 {
-    return json_pack("{s:o, s:o, s:s, s:o, s:o, s:o, s:o}", "source", kb_json_text(v->name), "type",
-                     kb_json_text(v->type), "state",
-                     !v->stale_since ? "ok"
-                     : v->last_good  ? "stale"
-                                     : "failed",
-                     "error", kb_json_text(v->error), "last_good", kb_json_time(v->last_good),
-                     "stale_since", kb_json_time(v->stale_since), "consoles",
-                     kb_json_uint(v->consoles));
+    return json_pack(
+        "{s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "source", kb_json_text(v->name), "type",
+        kb_json_text(v->type), "state",
+        !v->stale_since ? "ok"
+        : v->last_good  ? "stale"
+                        : "failed",
+        "error", kb_json_text(v->error), "last_good", kb_json_time(v->last_good), "stale_since",
+        kb_json_time(v->stale_since), "refreshed_at", kb_json_time(v->refreshed_at), "refresh_took",
+        v->refreshed_at ? kb_json_duration((v->refresh_took + 999) / 1000) : json_null(),
+        "consoles", kb_json_uint(v->consoles));
 }
 
 static bool may_see(const struct kb_request *r, const char *source)

@@ -35,6 +35,15 @@ static bool is_user_name(const char *name)
     return !strpbrk(name, ":/") && strcmp(name, "admin-socket") != 0;
 }
 
+static bool check_role(struct kb_request *r, const char *role)
+{
+    if (kb_role_parse(role) != KB_ROLE_NONE || strcmp(role, "none") == 0)
+        return true;
+    kb_reply_error(r, 422, "invalid_field",
+                   "\"role\" must be admin, operator, auditor, broker, user or none");
+    return false;
+}
+
 static bool check_password(struct kb_request *r, const char *password)
 {
     if (strlen(password) >= PASSWORD_MIN)
@@ -68,12 +77,7 @@ void kb_api_user_add(struct kb_request *r)
         kb_reply_error(r, 422, "invalid_field", "\"name\" may not hold : or /");
         return;
     }
-    if (kb_role_parse(role) == KB_ROLE_NONE && strcmp(role, "none") != 0) {
-        kb_reply_error(r, 422, "invalid_field",
-                       "\"role\" must be admin, operator, auditor, broker, user or none");
-        return;
-    }
-    if (!check_password(r, password) || !hash_password(r, password, hash))
+    if (!check_role(r, role) || !check_password(r, password) || !hash_password(r, password, hash))
         return;
     struct kb_store_put_user c = {
         .call.verb = KB_STORE_PUT_USER,
@@ -81,6 +85,8 @@ void kb_api_user_add(struct kb_request *r)
         .role = role,
         .password_hash = hash,
         .actor = r->asker.actor,
+        .request_id = r->id,
+        .client_address = r->client_address,
     };
     enum kb_store_status status = kb_store_run(r->store, &c.call);
     kb_wipe(hash, sizeof hash);
@@ -98,15 +104,55 @@ static void reply_changed(struct kb_request *r, enum kb_store_status status)
         kb_reply_empty(r, 204);
     else if (status == KB_STORE_NOT_FOUND)
         kb_reply_error(r, 404, "user_not_found", "there is no such user");
+    else if (status == KB_STORE_CONFLICT)
+        kb_reply_error(r, 409, "last_admin",
+                       "this is the last user with the role admin: give that role to another user "
+                       "first, or use the command kerbside on the server itself");
     else
         kb_reply_store_failed(r);
+}
+
+/* Nobody can lock everybody out from afar. Whoever has the admin socket needs no user. */
+static bool must_keep_admin(const struct kb_request *r)
+{
+    return r->asker.via != KB_VIA_ADMIN_SOCKET;
 }
 
 void kb_api_user_remove(struct kb_request *r)
 {
     struct kb_store_remove_user c = {
-        .call.verb = KB_STORE_REMOVE_USER, .name = r->params[0], .actor = r->asker.actor};
+        .call.verb = KB_STORE_REMOVE_USER,
+        .name = r->params[0],
+        .actor = r->asker.actor,
+        .request_id = r->id,
+        .client_address = r->client_address,
+        .keep_admin = must_keep_admin(r),
+    };
     reply_changed(r, kb_store_run(r->store, &c.call));
+}
+
+/* Logins that live have the new role with their next request: they look it up each time. */
+void kb_api_user_change(struct kb_request *r)
+{
+    const char *role = NULL;
+    const struct kb_json_field fields[] = {{"role", KB_JSON_TEXT, true, 32, &role}};
+    if (!kb_request_read(r, fields, 1) || !check_role(r, role))
+        return;
+    struct kb_store_put_user c = {
+        .call.verb = KB_STORE_PUT_USER,
+        .name = r->params[0],
+        .role = role,
+        .actor = r->asker.actor,
+        .request_id = r->id,
+        .client_address = r->client_address,
+        .replace = true,
+        .keep_admin = must_keep_admin(r),
+    };
+    enum kb_store_status status = kb_store_run(r->store, &c.call);
+    if (status == KB_STORE_OK)
+        kb_reply_json(r, 200, json_pack("{s:s, s:s}", "name", c.name, "role", role));
+    else
+        reply_changed(r, status);
 }
 
 void kb_api_user_password(struct kb_request *r)
@@ -124,6 +170,8 @@ void kb_api_user_password(struct kb_request *r)
         .name = r->params[0],
         .password_hash = hash,
         .actor = r->asker.actor,
+        .request_id = r->id,
+        .client_address = r->client_address,
         .replace = true,
     };
     reply_changed(r, kb_store_run(r->store, &c.call));

@@ -28,7 +28,7 @@ static void refuse(struct kb_request *r, enum kb_reason reason, bool html)
                            ? "the link was used before; ask for a new one"
                            : kb_reason_text(reason);
     if (html)
-        kb_page_message(r, status, "This link does not open a console", text);
+        kb_page_message(r, status, "This link does not open a console", text, false);
     else
         kb_reply_error(r, status, kb_reason_name(reason), "%s", text);
 }

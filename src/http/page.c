@@ -27,12 +27,15 @@ static void end(struct kb_request *r)
     kb_buf_add_str(&r->out, "</main>\n</body>\n</html>\n");
 }
 
-void kb_page_message(struct kb_request *r, unsigned status, const char *title, const char *text)
+void kb_page_message(struct kb_request *r, unsigned status, const char *title, const char *text,
+                     bool log_in)
 {
     begin(r, status, title);
     kb_buf_add_str(&r->out, "<p>");
     kb_text_add_html(&r->out, text);
     kb_buf_add_str(&r->out, "</p>\n");
+    if (log_in)
+        kb_buf_add_str(&r->out, "<p><a href=\"/\">Log in</a></p>\n");
     end(r);
 }
 

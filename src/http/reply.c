@@ -1,5 +1,5 @@
 /* Answers: builds status, headers and body in the request; the server sends them. HTTP threads. */
-#include "http/request.h"
+#include "http/stream.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -40,6 +40,13 @@ void kb_reply_text(struct kb_request *r, unsigned status, const char *content_ty
     r->content_type = content_type;
     r->out.len = 0;
     kb_buf_add_str(&r->out, text);
+}
+
+void kb_reply_stream(struct kb_request *r, kb_stream_next *next, void (*finish)(void *state),
+                     void *state)
+{
+    r->stream = kb_zalloc(sizeof *r->stream);
+    *r->stream = (struct kb_stream){.next = next, .finish = finish, .state = state};
 }
 
 void kb_reply_error(struct kb_request *r, unsigned status, const char *code, const char *format,

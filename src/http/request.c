@@ -112,6 +112,19 @@ bool kb_request_time(struct kb_request *r, const char *name, int64_t *wall_ms)
     return false;
 }
 
+bool kb_request_flag(struct kb_request *r, const char *name, bool *flag)
+{
+    const char *text = kb_http_target_query(&r->target, name);
+    if (!text || !*text)
+        return true;
+    if (strcmp(text, "true") == 0 || strcmp(text, "false") == 0) {
+        *flag = *text == 't';
+        return true;
+    }
+    kb_reply_error(r, 422, "invalid_parameter", "%s must be true or false", name);
+    return false;
+}
+
 void kb_request_audit_init(const struct kb_request *r, struct kb_audit_event *e, const char *event)
 {
     *e = (struct kb_audit_event){0};

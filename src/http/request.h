@@ -71,6 +71,7 @@ struct kb_request {
     const char *content_type;
     const char *cache_control; /* NULL: no-store */
     struct kb_buf out;
+    struct kb_stream *stream; /* NULL: out is all of it */
     struct {
         const char *name;
         char *value;
@@ -105,6 +106,14 @@ void kb_reply_error(struct kb_request *r, unsigned status, const char *code, con
 void kb_reply_store_failed(struct kb_request *r);
 /* A list of the store that did not come: 422 for a cursor that is none, else 503. */
 void kb_reply_no_page(struct kb_request *r, enum kb_store_status status);
+/* What is in r->out already is only the answer's beginning: next() adds to it, a piece a call, on
+ * an HTTP thread, each time the client has taken what there was; it may block on the store, and may
+ * add nothing. finish() gets state in the end, however it comes. The request and its asker live
+ * until then. A FAILED one closes the connection, so that nobody takes a part for the whole. */
+enum kb_stream_step { KB_STREAM_MORE, KB_STREAM_END, KB_STREAM_FAILED };
+typedef enum kb_stream_step kb_stream_next(void *state, struct kb_buf *out);
+void kb_reply_stream(struct kb_request *r, kb_stream_next *next, void (*finish)(void *state),
+                     void *state);
 /* Adds a header to the answer; name is a literal. A newline in value is cut off with what follows.
  */
 void kb_reply_header(struct kb_request *r, const char *name, const char *format, ...)
@@ -146,6 +155,9 @@ struct kb_page {
 bool kb_request_page(struct kb_request *r, const char *order, struct kb_page *page);
 /* A query parameter with a time; unchanged if absent. False: answered. */
 bool kb_request_time(struct kb_request *r, const char *name, int64_t *wall_ms);
+
+/* A query parameter that is true or false; unchanged if absent. False: answered. */
+bool kb_request_flag(struct kb_request *r, const char *name, bool *flag);
 
 /* {"items": items, "next": next}; takes items over. */
 void kb_reply_list(struct kb_request *r, json_t *items, const char *next);

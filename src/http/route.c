@@ -72,6 +72,7 @@ const struct kb_route kb_routes[] = {
 
     {"GET", "/api/v1/users", WEB, false, MAY(MANAGE_USERS), kb_api_users},
     {"POST", "/api/v1/users", WEB, false, MAY(MANAGE_USERS), kb_api_user_add},
+    {"PATCH", "/api/v1/users/{name}", WEB, false, MAY(MANAGE_USERS), kb_api_user_change},
     {"DELETE", "/api/v1/users/{name}", WEB, false, MAY(MANAGE_USERS), kb_api_user_remove},
     {"POST", "/api/v1/users/{name}/password", WEB, false, MAY(MANAGE_USERS), kb_api_user_password},
     {"GET", "/api/v1/apikeys", WEB, false, MAY(MANAGE_USERS), kb_api_apikeys},

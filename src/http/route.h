@@ -72,6 +72,7 @@ void kb_api_audit(struct kb_request *r);
 /* api_users.c, api_apikeys.c */
 void kb_api_users(struct kb_request *r);
 void kb_api_user_add(struct kb_request *r);
+void kb_api_user_change(struct kb_request *r);
 void kb_api_user_remove(struct kb_request *r);
 void kb_api_user_password(struct kb_request *r);
 void kb_api_apikeys(struct kb_request *r);

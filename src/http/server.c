@@ -9,6 +9,7 @@
 #include "base/metrics.h"
 #include "http/auth.h"
 #include "http/route.h"
+#include "http/stream.h"
 #include "http/text.h"
 #include "identity/settings.h"
 #include "policy/book.h"
@@ -26,6 +27,7 @@
 #define BODY_DROP_MAX (1024 * 1024)
 #define HEADERS_MAX (32 * 1024)
 #define THREADS 4u
+#define STREAM_BLOCK (64 * 1024)
 #define CONNECTIONS_MAX 1024u
 #define SILENCE_SECONDS 30u
 #define LOGIN_FAILURES 10
@@ -211,6 +213,62 @@ static void count(const struct kb_request *r)
            KB_STR("client_address", r->client_address));
 }
 
+/* --- answers that are made while they are sent ------------------------------------------------ */
+
+static ssize_t read_stream(void *cls, uint64_t position, char *to, size_t max)
+{
+    (void)position;
+    struct kb_stream *s = cls;
+    if (s->at == s->out.len && !s->ended) {
+        s->at = s->out.len = 0;
+        enum kb_stream_step step = s->next(s->state, &s->out);
+        if (step == KB_STREAM_FAILED)
+            return MHD_CONTENT_READER_END_WITH_ERROR;
+        s->ended = step == KB_STREAM_END;
+    }
+    size_t len = s->out.len - s->at < max ? s->out.len - s->at : max;
+    if (len == 0) /* 0: others have their turn first */
+        return s->ended ? MHD_CONTENT_READER_END_OF_STREAM : 0;
+    memcpy(to, s->out.data + s->at, len);
+    s->at += len;
+    return (ssize_t)len;
+}
+
+static void free_stream(void *cls)
+{
+    struct kb_stream *s = cls;
+    if (!s)
+        return;
+    s->finish(s->state);
+    kb_buf_finish(&s->out);
+    free(s);
+}
+
+static struct MHD_Response *make_stream(struct kb_request *r)
+{
+    struct kb_stream *s = r->stream;
+    r->stream = NULL;
+    s->out = r->out;
+    r->out = (struct kb_buf){0};
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, s, free_stream);
+    if (!response)
+        free_stream(s);
+    return response;
+}
+
+static struct MHD_Response *make_whole(struct kb_request *r)
+{
+    struct kb_buf *out = kb_zalloc(sizeof *out);
+    *out = r->out;
+    r->out = (struct kb_buf){0};
+    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
+        out->len, out->data ? (void *)out->data : (void *)"", free_wiped, out);
+    if (!response)
+        free_wiped(out);
+    return response;
+}
+
 static enum MHD_Result answer(struct kb_request *r)
 {
     if (!r->status) {
@@ -218,15 +276,9 @@ static enum MHD_Result answer(struct kb_request *r)
         kb_reply_error(r, 500, "internal", "kerbside made a mistake; see the daemon's log");
     }
     count(r);
-    struct kb_buf *out = kb_zalloc(sizeof *out);
-    *out = r->out;
-    r->out = (struct kb_buf){0};
-    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
-        out->len, out->data ? (void *)out->data : (void *)"", free_wiped, out);
-    if (!response) {
-        free_wiped(out);
+    struct MHD_Response *response = r->stream ? make_stream(r) : make_whole(r);
+    if (!response)
         return MHD_NO;
-    }
     add_common_headers(r, response);
     enum MHD_Result result = MHD_queue_response(r->connection, r->status, response);
     MHD_destroy_response(response);

@@ -33,6 +33,8 @@ struct kb_source {
     int64_t last_good;      /* wall clock ms; 0: never */
     int64_t stale_since;    /* 0: fresh */
     uint64_t refresh_began; /* monotonic us */
+    int64_t refreshed_at;   /* wall clock ms, when the last one ended, well or not; 0: never */
+    int64_t refresh_took;   /* us */
     bool misconfigured;     /* as last configured it cannot be loaded */
     bool wanted;            /* by the configuration that is being loaded */
 };

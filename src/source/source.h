@@ -96,6 +96,8 @@ struct kb_source_view {
     char *name, *type, *error; /* error: NULL when all is well */
     int64_t last_good;         /* wall clock ms; 0: never */
     int64_t stale_since;       /* 0: it is fresh */
+    int64_t refreshed_at;      /* when the last refresh ended, well or not; 0: never */
+    int64_t refresh_took;      /* us; of that one */
     size_t consoles;           /* in the inventory, stale ones included */
 };
 /* Blocks for the sources thread. The caller frees with kb_source_views_free. */

@@ -109,7 +109,9 @@ static void measure(struct kb_source *source)
 {
     set_metric(&metric_up, source->name, source->state == KB_SOURCE_OK);
     set_metric(&metric_consoles, source->name, HASH_COUNT(source->consoles));
-    set_metric(&metric_refresh, source->name, (int64_t)(kb_clock_us() - source->refresh_began));
+    source->refresh_took = (int64_t)(kb_clock_us() - source->refresh_began);
+    source->refreshed_at = kb_clock_wall_ms();
+    set_metric(&metric_refresh, source->name, source->refresh_took);
 }
 
 void kb_source_failed(struct kb_sources *s, struct kb_source *source, const char *why)
@@ -315,6 +317,8 @@ static struct kb_source_view view_of(const struct kb_source *source)
         .error = kb_strdup(source->error),
         .last_good = source->last_good,
         .stale_since = source->stale_since,
+        .refreshed_at = source->refreshed_at,
+        .refresh_took = source->refresh_took,
         .consoles = HASH_COUNT(source->consoles),
     };
 }

@@ -21,6 +21,7 @@ static void read_row(struct kb_rows *q, struct kb_console_row *r)
         .first_seen = kb_sql_number(q, 9),
         .last_seen = kb_sql_number(q, 10),
         .owner = kb_sql_copy(q, 11),
+        .in_use = kb_sql_number(q, 12) != 0,
     };
 }
 
@@ -56,7 +57,7 @@ enum kb_store_status kb_sqlite_list_consoles(struct kb_backend *b, struct kb_sto
     kb_sql_use struct kb_rows q =
         kb_sql((struct kb_sqlite *)b, KB_SQL_CONSOLES_LIST, KB_TEXT(c->source), KB_TEXT(q_text),
                KB_TEXT(after.parts[0]), KB_TEXT(after.parts[1]), KB_TEXT(after.parts[2]),
-               KB_NUMBER(reach + 1));
+               KB_NUMBER(reach + 1), KB_NUMBER(c->in_use));
     while (kb_sql_next(&q)) {
         if (c->count == limit || seen++ == reach) {
             /* row is the last one that was passed over, if it comes after the last of the list */

@@ -5,9 +5,11 @@
 #ifndef KB_STORE_SQLITE_STATEMENTS_H
 #define KB_STORE_SQLITE_STATEMENTS_H
 
+/* Looked up in a set that is made once a statement, of the few sessions that live. */
+#define KB_SQL_IN_USE "(c.source, c.uuid) IN (SELECT source, uuid FROM sessions WHERE ended_at = 0)"
 #define KB_SQL_CONSOLE                                                                             \
     "c.source, c.uuid, c.name, c.hypervisor, c.hypervisor_ip, c.unix_socket, c.host_subject,"      \
-    " c.insecure_port, c.secure_port, c.first_seen, s.synced_at, c.owner"
+    " c.insecure_port, c.secure_port, c.first_seen, s.synced_at, c.owner, " KB_SQL_IN_USE
 #define KB_SQL_CONSOLES " FROM consoles c JOIN sources s ON s.name = c.source"
 #define KB_SQL_GRANT                                                                               \
     "id, source, uuid, user_name, created_by, client_address, policy, created_at, expires_at,"     \
@@ -57,6 +59,7 @@
       "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE (?1 IS NULL OR c.source = ?1)"              \
       " AND (?2 IS NULL OR instr(fold(c.name), fold(?2)) OR instr(fold(c.uuid), fold(?2)))"        \
       " AND (?3 IS NULL OR (c.name, c.source, c.uuid) > (?3, ?4, ?5))"                             \
+      " AND (?7 = 0 OR " KB_SQL_IN_USE ")"                                                         \
       " ORDER BY c.name, c.source, c.uuid LIMIT ?6")                                               \
     /* grants */                                                                                   \
     X(GRANT_INSERT, W,                                                                             \
@@ -133,6 +136,8 @@
     X(USER_UPDATE, W,                                                                              \
       "UPDATE users SET role = coalesce(?2, role), password_hash = coalesce(?3, password_hash)"    \
       " WHERE name = ?1")                                                                          \
+    X(USER_ROLE, W, "SELECT role FROM users WHERE name = ?1")                                      \
+    X(USER_OTHER_ADMIN, W, "SELECT 1 FROM users WHERE role = 'admin' AND name <> ?1 LIMIT 1")      \
     X(USER_GET, R, "SELECT name, role, created_at, password_hash FROM users WHERE name = ?1")      \
     X(USERS_LIST, R, "SELECT name, role, created_at FROM users ORDER BY name")                     \
     X(USER_REMOVE, W, "DELETE FROM users WHERE name = ?1")                                         \

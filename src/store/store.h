@@ -130,6 +130,7 @@ struct kb_console_row {
     char *owner;                         /* whom the source calls its owner; may be NULL */
     uint16_t insecure_port, secure_port; /* 0: none */
     int64_t first_seen, last_seen;
+    bool in_use; /* a session on it lives, on whichever node */
 };
 void kb_console_row_finish(struct kb_console_row *r);
 
@@ -140,7 +141,7 @@ void kb_console_row_finish(struct kb_console_row *r);
 struct kb_store_sync_consoles {
     struct kb_store_call call;
     const char *source;
-    const struct kb_console_row *rows; /* source, first_seen, last_seen are not looked at */
+    const struct kb_console_row *rows; /* source, *_seen and in_use are not looked at */
     size_t count;
     unsigned added, changed, removed; /* out */
 };
@@ -159,6 +160,7 @@ struct kb_store_list_consoles {
     struct kb_store_call call;
     const char *source; /* NULL: of all */
     const char *q;      /* NULL, or a part of the name or uuid, any case */
+    bool in_use;        /* only those that are */
     const char *after;  /* NULL, or next of the page before; opaque */
     unsigned limit;     /* 1..1000 */
     struct kb_store_filter filter;
@@ -338,12 +340,14 @@ struct kb_user_row {
 };
 void kb_user_row_finish(struct kb_user_row *r);
 
-/* Makes (audits user.added; CONFLICT if there) or, with replace, changes (NOT_FOUND if not there; a
- * new password ends the user's logins). */
+/* Makes (audits user.added; CONFLICT if there) or, with replace, changes (audits user.changed if
+ * anything does; NOT_FOUND if not there; a new password ends the user's logins). */
 struct kb_store_put_user {
     struct kb_store_call call;
-    const char *name, *role, *password_hash, *actor; /* replace: NULL keeps what is there */
+    const char *name, *role, *password_hash; /* replace: NULL keeps what is there */
+    const char *actor, *request_id, *client_address;
     bool replace;
+    bool keep_admin; /* CONFLICT when no user would have the role admin any more */
 };
 struct kb_store_find_user {
     struct kb_store_call call;
@@ -358,7 +362,8 @@ struct kb_store_list_users { /* all, by name; password_hash stays NULL */
 void kb_store_list_users_finish(struct kb_store_list_users *c);
 struct kb_store_remove_user { /* ends the user's logins too; audits user.removed */
     struct kb_store_call call;
-    const char *name, *actor;
+    const char *name, *actor, *request_id, *client_address;
+    bool keep_admin; /* CONFLICT when no user would have the role admin any more */
 };
 
 struct kb_apikey_row {

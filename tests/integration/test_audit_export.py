@@ -1,10 +1,15 @@
 """The audit as a file: JSON lines and CSV, whole, and safe to open in a spreadsheet."""
 
+import contextlib
 import csv
+import http.client
 import io
 import json
+import socket
+import sqlite3
 
 import pytest
+from common.process import PATIENCE, wait_until
 from spice import Client
 
 NAMES = ["=1+1", "+cmd", "-2", "@SUM(A1)", 'say "hi", bob', "tést ü", "plain"]
@@ -82,6 +87,75 @@ def test_more_than_a_page(world, events):
     _, text = fetch(world, "format=jsonl")
     ids = [json.loads(line)["id"] for line in text.splitlines()]
     assert len(ids) > 1100 and ids == sorted(set(ids), key=int, reverse=True)
+
+
+def test_client_that_leaves(world, events):
+    """Before the file has ended: nothing stays of it (which is looked at after every test)."""
+    for _ in range(1100):  # more than one piece
+        world.kerbside.ask("POST", "/api/v1/consoles/lab/desk/grants", {})
+    _, text = world.kerbside.ask("POST", "/api/v1/apikeys", {"name": "leaver", "role": "auditor"})
+    key = json.loads(text)["key"]
+    for size in (1, 5000, 300000):
+        leaver = http.client.HTTPSConnection(*world.kerbside.address, context=world.tls,
+                                             timeout=PATIENCE)
+        leaver.request("GET", "/api/v1/audit?format=csv",
+                       headers={"Authorization": f"Bearer {key}"})
+        answer = leaver.getresponse()
+        assert answer.status == 200 and answer.getheader("Transfer-Encoding") == "chunked"
+        assert len(answer.read(size)) == size
+        leaver.close()
+    assert fetch(world, "format=csv&limit=1")[1].count("\r\n") == 2
+
+
+BULK = 60000
+
+
+@pytest.fixture
+def bulk(world):
+    """More events than fit into what lies between a sender and a reader; the path of the store."""
+    path = world.kerbside.state_dir / "kerbside.db"
+    store = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+    columns = [row[1] for row in store.execute("PRAGMA table_info(audit)") if row[1] != "id"]
+    row = {**dict.fromkeys(columns, ""), "time": 1, "event": "grant.created", "source": "bulk",
+           "detail": "x" * 500, "bytes_from_client": None, "bytes_from_server": None,
+           "duration": None}
+    with contextlib.closing(store):
+        store.execute("BEGIN IMMEDIATE")
+        store.executemany(
+            f"INSERT INTO audit ({','.join(columns)}) VALUES ({','.join('?' * len(columns))})",
+            ([row[c] for c in columns] for _ in range(BULK)))
+        store.execute("COMMIT")
+        yield path
+        store.execute("DELETE FROM audit WHERE source = 'bulk'")
+
+
+def test_many_events_and_a_store_that_goes_away(world, bulk):
+    """A file is whole, or its end is an error: nobody takes a part of it for all there is."""
+    reader = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+
+    def begin():
+        reader.sock = socket.socket(socket.AF_UNIX)
+        reader.sock.settimeout(PATIENCE)
+        reader.sock.connect(str(world.kerbside.runtime_dir / "admin.sock"))
+        reader.request("GET", "/api/v1/audit?format=jsonl&source=bulk")
+        return reader.getresponse()
+
+    whole = begin().read()
+    assert whole.count(b"\n") == BULK
+    reader.close()
+    answer = begin()
+    beginning = answer.read(10)
+    away = bulk.with_name("away.db")
+    bulk.rename(away)
+    try:
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            answer.read()
+    finally:
+        away.rename(bulk)
+        reader.close()
+    assert whole.startswith(beginning)
+    wait_until(lambda: world.kerbside.call("GET", "/api/v1/audit?limit=1")[0] == 200,
+               "the store is back")
 
 
 @pytest.mark.parametrize("query", ["format=xml", "format=csv&cursor=nonsense",

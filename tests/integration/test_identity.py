@@ -191,6 +191,48 @@ def test_user_by_command(site):
     assert web.ask("GET", "/api/v1/me", token=token).status == 401
 
 
+def test_role_changes_at_once(site):
+    site.ask("POST", "/api/v1/users", {"name": "riser", "role": "user", "password": PASSWORD})
+    web, token = log_in(site, "riser")
+    assert web.ask("GET", "/api/v1/sessions", token=token).status == 403
+    done = kerbside_cli(site, "user", "role", "riser", "operator")
+    assert done.returncode == 0, done.stderr
+    assert web.ask("GET", "/api/v1/sessions", token=token).status == 200
+    assert web.ask("GET", "/api/v1/me", token=token).json["role"] == "operator"
+    event = site.wait_audit("user.changed", user="riser")
+    assert event["actor"] == "admin-socket" and event["detail"] == "role operator, was user"
+    done = kerbside_cli(site, "user", "role", "riser", "emperor")
+    assert done.returncode == 1 and "admin, operator" in done.stderr
+    assert kerbside_cli(site, "user", "role", "nobody", "user").returncode == 1
+    assert kerbside_cli(site, "user", "role", "riser", "none").returncode == 0
+    assert web.ask("GET", "/api/v1/me", token=token).status == 403
+    assert kerbside_cli(site, "user", "remove", "riser").returncode == 0
+
+
+def test_the_last_admin_stays(site):
+    """Nobody is locked out from afar; who sits at the machine may do anything."""
+    site.ask("POST", "/api/v1/users", {"name": "boss", "role": "admin", "password": PASSWORD})
+    web, token = log_in(site, "boss")
+
+    def change(name, role):
+        return web.ask("PATCH", f"/api/v1/users/{name}", {"role": role}, token=token)
+
+    assert change("admin", "user").status == 200
+    reply = change("boss", "operator")
+    assert reply.status == 409 and reply.code == "last_admin"
+    reply = web.ask("DELETE", "/api/v1/users/boss", token=token)
+    assert reply.status == 409 and reply.code == "last_admin"
+    assert web.ask("GET", "/api/v1/users", token=token).status == 200
+    assert change("boss", "admin").status == 200  # as it is
+    assert change("admin", "admin").status == 200
+    assert change("boss", "user").status == 200  # there is another again
+    assert web.ask("GET", "/api/v1/users", token=token).status == 403
+    assert kerbside_cli(site, "user", "role", "admin", "user").returncode == 0
+    assert site.audit("user.changed", user="admin", detail="role user, was admin")
+    assert kerbside_cli(site, "user", "role", "admin", "admin").returncode == 0
+    assert kerbside_cli(site, "user", "remove", "boss").returncode == 0
+
+
 def test_key_by_command(site):
     inside, outside = own_address(), own_address()
     done = kerbside_cli(site, "apikey", "create", "narrow", "--role", "broker", "--expires-in", "1h",

@@ -320,6 +320,9 @@ def scenes(apis, world, oidc):
     for _ in range(2):
         yield ask("POST", "/api/v1/users", new)
     yield ask("POST", "/api/v1/users/{name}/password", {"password": "battery staple"}, name="carol")
+    yield ask("PATCH", "/api/v1/users/{name}", {"role": "auditor"}, name="carol")
+    yield ask("PATCH", "/api/v1/users/{name}", {"role": "auditor"}, name="admin")
+    yield ask("DELETE", "/api/v1/users/{name}", name="admin")
     yield ask("DELETE", "/api/v1/users/{name}", name="carol")
     operation, answer = ask("POST", "/api/v1/apikeys", {
         "name": "nova", "role": "broker", "expires_in": "1h", "cidrs": ["192.0.2.0/24"],
@@ -379,7 +382,7 @@ def parameters_in_sources() -> set[str]:
     found = set()
     for path in (ROOT / "src/http").glob("*.c"):
         found.update(re.findall(
-            r'(?:kb_http_target_query\(&r->target|filter\(r|kb_request_time\(r), "(\w+)"',
+            r'(?:kb_http_target_query\(&r->target|filter\(r|kb_request_(?:time|flag)\(r), "(\w+)"',
             path.read_text()))
     return found
 
@@ -395,7 +398,7 @@ def test_query_parameters(world, apis):
             value = "0" if p["name"] == "limit" else "no-such-thing"
             answer = apis.admin.ask(operation.method, f"{operation.target()}?{p['name']}={value}")
             operation.check(answer)
-            if p["name"] in ("limit", "cursor", "sort", "since", "until", "format"):
+            if p["name"] in ("limit", "cursor", "sort", "since", "until", "format", "in_use"):
                 assert answer.status == 422, f"{operation} {p['name']}: {answer}"
             elif (operation.method == "DELETE" or operation.path.startswith("/api/v1/login/")
                   or operation.path.endswith("/policy")):

@@ -16,10 +16,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "e2e"), str(HERE.parent)]
 from browser import DESKTOP, PHONE, Browser  # noqa: E402
 from lab import Lab  # noqa: E402
 from lab.kerbside import Kerbside, source  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 NAMES = ["accounts", "build", "cad", "desk", "finance", "kiosk", "library", "mail", "training",
          "web"]
-VIEWS = ["desktops", "sessions", "sources", "audit", "access", "about"]
+VIEWS = ["desktops", "sessions", "sources", "audit", "access", "about", "account"]
 
 
 def consoles(count, prefix):
@@ -36,8 +37,12 @@ def people(kerbside):
                        ("sam", "auditor")):
         kerbside.ask("POST", "/api/v1/users",
                      {"name": name, "role": role, "password": "correct horse"})
-    for name, role in (("nova", "broker"), ("portal", "broker"), ("metrics", "operator")):
-        kerbside.ask("POST", "/api/v1/apikeys", {"name": name, "role": role, "expires_in": "720h"})
+    for name, role, more in (
+            ("nova", "broker", {"cidrs": ["192.0.2.0/24"]}),
+            ("portal", "broker", {"sources": ["office"], "consoles": ["kiosk-*", "web-*"]}),
+            ("metrics", "operator", {})):
+        kerbside.ask("POST", "/api/v1/apikeys",
+                     {"name": name, "role": role, "expires_in": "720h", **more})
 
 
 def main():
@@ -58,9 +63,13 @@ def draw(lab, browser, folder, scratch):
     held = [server.endpoint.console(), other.endpoint.console()]
     kerbside = Kerbside(scratch / "kerbside", [
         source("lab", held + consoles(38, "lab")), source("office", consoles(120, "off")),
-        source("cellar", [
-            {**consoles(1, "cel")[0], "name": "a name\nof two lines"}])])
+        source("cellar", consoles(3, "cel"))])
     lab._keep(kerbside)
+    # A source that was good and is not any more.
+    kerbside.configuration["sources"][2]["consoles"][0]["name"] = "a name\nof two lines"
+    kerbside.write_configuration()
+    kerbside.reload()
+    kerbside.wait_audit("source.failed")
     people(kerbside)
     clients = []
     for user, endpoint in (("alice", server.endpoint), ("bob", other.endpoint)):
@@ -92,6 +101,17 @@ def draw(lab, browser, folder, scratch):
                                    ("-phone", PHONE, False), ("-phone-dark", PHONE, True)):
             browser.look(size, dark)
             browser.screenshot(folder / f"page-{view}{suffix}.png")
+    browser.look(DESKTOP)
+    for place, button, until, name in (
+            ("#/desktops?sort=-users", "Diagnose architecture-2", ".hops", "diagnosis"),
+            ("#/sessions", "End the session of alice on architecture-2", "dialog", "end"),
+            ("#/access", "Create key", "dialog", "key")):
+        browser.go(place)
+        browser.click(button)
+        browser.see(until)
+        browser.screenshot(folder / f"page-{name}.png")
+        browser.press(Keys.ESCAPE)
+        browser.gone("dialog")
     print(browser.end())
     subprocess.run(["mogrify", "-dither", "None", "-colors", "96", "-strip",
                     "-define", "png:compression-level=9",

@@ -53,6 +53,53 @@ def test_open_downloads_a_file_that_a_viewer_can_use(lab, browser):
     browser.see("table.desktops .users", "admin")
 
 
+def test_plain_user_sees_what_is_in_use(lab, browser):
+    server = lab.spice_server()
+    free = console("free", "spare")
+    kerbside = lab.kerbside(consoles=[server.endpoint.console(), free])
+    kerbside.ask("POST", "/api/v1/users", {"name": "alice", "role": "user", "password": PASSWORD})
+    browser.log_in(kerbside, "", "alice", PASSWORD)
+    browser.until(lambda: browser.texts("table.desktops .badge") == ["Free", "Free"], "both free")
+    client = lab.client_through(kerbside, server.endpoint.uuid, grant={"user": "bob"})
+    client.wait_picture()
+    browser.until(lambda: browser.texts("table.desktops .badge") == ["In use", "Free"], "in use")
+    assert "bob" not in browser.find("table.desktops").text  # by whom is not for users
+    browser.field("State").send_keys("In use")
+    browser.until(lambda: names(browser) == ["server"], "those in use")
+    browser.click("Open server")
+    assert "Somebody is connected" in browser.see("dialog").text
+    browser.click("Cancel", "dialog")
+    client.disconnect()
+    browser.see(".empty", "No desktop fits")
+
+
+def test_diagnosis(lab, browser):
+    server = lab.spice_server()
+    gone = console("gone", "gone", hypervisor="hv1")
+    kerbside = lab.kerbside(consoles=[server.endpoint.console(), gone])
+    browser.log_in(kerbside)
+    browser.click("Diagnose server")
+    browser.see("dialog", "The way is clear")
+    assert browser.find("[data-hop=ticket] .badge").text == "Works"
+    browser.press(Keys.ESCAPE)
+    browser.gone("dialog")
+    assert browser.focused().accessible_name == "Diagnose server"
+    browser.click("Diagnose gone")
+    browser.see("dialog", "It fails here: the hypervisor can be reached.")
+    (hop,) = [h for h in kerbside.ask("GET", "/api/v1/consoles/lab/gone/diagnosis")["hops"]
+              if h["result"] == "failed"]
+    shown = browser.find("[data-hop=connect]").text
+    assert "Failed" in shown and "What to do:" in shown and hop["detail"] in shown
+    assert browser.find("[data-hop=ticket] .badge").text == "Not tried"
+    assert "It fails here" in browser.said()
+    kerbside.configuration["sources"][0]["consoles"].pop()
+    kerbside.write_configuration()
+    kerbside.reload()
+    kerbside.wait_audit("console.removed")
+    browser.click("Try again", "dialog")
+    browser.see("dialog .problem", "Its source does not list it any more")
+
+
 def test_viewer_hint(lab, browser):
     browser.log_in(lab.kerbside(consoles=[console("a", "desk")]))
     browser.click("Get a viewer")

@@ -10,6 +10,7 @@ from selenium.webdriver.common.keys import Keys
 
 VIEWS = {"desktops": "Desktops", "sessions": "Sessions", "sources": "Sources", "audit": "Audit",
          "access": "Users and keys", "about": "About"}
+ASIDE = {"account": "Your account"}  # behind one's own name
 PASSWORD = "correct horse"
 LOGIN_FAILED = "The user name or the password is wrong."
 
@@ -35,7 +36,7 @@ def shown_views(browser):
 
 def settled(browser, view):
     browser.go(f"#/{view}")
-    browser.title(VIEWS[view])
+    browser.title({**VIEWS, **ASIDE}[view])
     browser.gone(".loading")
     browser.see("main table, main .card, main .empty")
 
@@ -81,8 +82,8 @@ def test_wrong_password_then_right_one_then_out(lab, browser):
     browser.see(".note", "You are logged out")
     browser.driver.refresh()
     browser.see("form input[name=username]")
-    assert kerbside.audit("login.failed", user="admin")
-    assert kerbside.audit("login.ok", user="admin")
+    kerbside.wait_audit("login.failed", user="admin")
+    kerbside.wait_audit("login.ok", user="admin")
 
 
 def test_empty_fields_are_said_beside_them(lab, browser):
@@ -98,6 +99,8 @@ def test_expired_login_leads_back(lab, browser):
     """The login ends on the daemon's side; after a new one, one is where one was."""
     kerbside = lab.kerbside(consoles=[])
     people(kerbside, olga="operator")
+    kerbside.call("POST", "/api/v1/login", {"username": "olga", "password": PASSWORD}, login=False)
+    kerbside.wait_audit("login.ok", user="olga")  # comes a moment after the answer
     browser.log_in(kerbside, "#/audit?event=login.ok&user=olga", "olga", PASSWORD)
     browser.see("table.audit code", "login.ok")
     kerbside.ask("POST", "/api/v1/users/olga/password", {"password": PASSWORD + "!"})
@@ -194,8 +197,9 @@ def test_roles_see_what_they_may(lab, browser, role, views):
     if "Desktops" in views:
         browser.go("#/desktops")
         browser.see("table.desktops", "desk")
-        opens = [b.text for b in browser.all("table.desktops td button")]
-        assert opens == ([] if role == "operator" else ["Open"])
+        buttons = [b.accessible_name for b in browser.all("table.desktops td button")]
+        assert buttons == {"admin": ["Diagnose desk", "Open desk"],
+                           "operator": ["Diagnose desk"]}.get(role, ["Open desk"])
 
 
 # ---- in every view ----
@@ -229,7 +233,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(full, browser, size, dark):
     browser.click("Log in")
     check()  # with its errors
     browser.log_in(full)
-    for view in VIEWS:
+    for view in [*VIEWS, *ASIDE]:
         settled(browser, view)
         if view == "audit":
             browser.find("table.audit .fold").click()
@@ -250,7 +254,16 @@ def test_axe_finds_nothing_and_nothing_sticks_out(full, browser, size, dark):
     browser.see("dialog input.secret")
     check()
     browser.click("Done", "dialog")
+    browser.click("Change the role of alice")
+    check()
+    browser.press(Keys.ESCAPE)
+    browser.gone("dialog")
     browser.go("#/desktops")
+    browser.click("Diagnose server")
+    browser.see(".hops")
+    check()
+    browser.press(Keys.ESCAPE)
+    browser.gone("dialog")
     browser.click("Open server")  # alice is there
     browser.see("dialog", "alice")
     check()
@@ -264,7 +277,7 @@ def test_axe_finds_nothing_and_nothing_sticks_out(full, browser, size, dark):
 def test_daemon_that_goes_away_is_said_and_comes_back(full, browser):
     browser.log_in(full, "#/sources")
     browser.see("table.sources", "lab")
-    full.process.stop()
+    full.process.kill()  # a stop would wait for the session
     browser.see(".problem", "Kerbside does not answer")
     assert browser.find("table.sources.outdated")
     full.start()

@@ -1,5 +1,6 @@
-"""A real session, seen live and ended from the page; the audit, which shows it; users and keys."""
+"""A real session, seen live and ended from the page; the audit, which shows it; sources."""
 
+import collections
 import csv
 import json
 
@@ -108,10 +109,12 @@ def test_operator_may_end_but_not_open(one, browser):
                  {"name": "olga", "role": "operator", "password": "correct horse"})
     browser.log_in(kerbside, "#/desktops", "olga", "correct horse")
     browser.see("table.desktops .badge", "In use")
-    assert browser.all("table.desktops td button") == []
+    assert {b.accessible_name for b in browser.all("table.desktops td button")} == {
+        "Diagnose server"}
     browser.find("table.desktops .users a").click()
     browser.title("Sessions")
     browser.click("End the session of alice on server")
+    assert "The user is told it" in browser.see("dialog").text
     browser.field("Reason", "dialog").send_keys("Security", Keys.ENTER)
     client.wait_over()
     kerbside.wait_audit("session.terminated", actor="olga")
@@ -125,6 +128,16 @@ def test_audit_filters_pages_and_files(one, browser):
         kerbside.call("POST", "/api/v1/login", {"username": "=cmd", "password": "x"}, login=False)
     browser.log_in(kerbside, "#/audit")
     browser.see("table.audit")
+    # Nothing more shall come while files are compared with lists.
+    client.disconnect()
+    kerbside.wait_audit("session.ended")
+
+    def quiet():
+        count = collections.Counter(e["event"] for e in kerbside.audit())
+        return (count["login.failed"] == 3 and count["login.ok"] == 2
+                and count["channel.closed"] == count["channel.opened"])
+
+    wait_until(quiet, "events that come after the answers are there")
     browser.field("Event").send_keys("apikey.created")
     browser.until(lambda: set(browser.texts("table.audit code")) == {"apikey.created"}, "one kind")
     browser.until(lambda: browser.find(".count").text == "60", "sixty of them")
@@ -167,57 +180,6 @@ def test_audit_goes_to_older_pages_and_back(lab, browser):
     assert "Request" in browser.see("tr.detail dl").text
 
 
-def test_users_and_keys(lab, browser):
-    kerbside = lab.kerbside(consoles=[])
-    browser.log_in(kerbside, "#/access")
-    browser.click("Add user")
-    browser.field("User name", "dialog").send_keys("alice")
-    browser.field("Role", "dialog").send_keys("operator")
-    browser.field("New password", "dialog").send_keys("short")
-    browser.click("Add user", "dialog")
-    browser.see("dialog .field-error", "At least 8 characters")
-    browser.field("New password", "dialog").send_keys(" but longer", Keys.ENTER)
-    browser.see("table.users [data-user=alice]", "operator")
-    browser.gone("dialog")
-    # The same again is refused, with what to do, and the dialog stays.
-    browser.click("Add user")
-    browser.field("User name", "dialog").send_keys("alice")
-    browser.field("New password", "dialog").send_keys("short but longer", Keys.ENTER)
-    browser.see("dialog .problem", "Choose another name")
-    browser.click("Cancel", "dialog")
-
-    def logs_in(password):
-        return kerbside.call("POST", "/api/v1/login", {"username": "alice", "password": password},
-                             login=False).status == 200
-
-    assert logs_in("short but longer")
-    browser.click("Change the password of alice")
-    browser.field("New password", "dialog").send_keys("another one", Keys.ENTER)
-    browser.gone("dialog")
-    assert logs_in("another one") and not logs_in("short but longer")
-    browser.click("Remove alice")
-    browser.click("Remove user", "dialog")
-    browser.gone("[data-user=alice]")
-    assert not logs_in("another one")
-
-    browser.click("Create key")
-    browser.field("Name", "dialog").send_keys("portal", Keys.ENTER)
-    key = browser.see("dialog input.secret").get_attribute("value")
-    assert key.startswith("kbk_")
-
-    def status():
-        return kerbside.call("GET", "/api/v1/me", login=False,
-                             headers={"Authorization": f"Bearer {key}"}).status
-
-    assert status() == 200
-    browser.click("Done", "dialog")
-    assert key not in browser.js("return document.documentElement.outerHTML")
-    browser.click("Revoke portal")
-    browser.click("Revoke key", "dialog")
-    browser.see("table.keys", "Revoked")
-    assert status() == 401
-
-
 def test_source_that_fails_says_why(lab, browser):
     good = {"uuid": "a", "name": "desk", "hypervisor_ip": "127.0.0.1", "insecure_port": 1}
     kerbside = lab._keep(Kerbside(lab._folder("kerbside"), [
@@ -229,9 +191,34 @@ def test_source_that_fails_says_why(lab, browser):
     assert state["error"] in row.text
     assert browser.find(".count").text == "2, 1 not fresh"
     browser.see("tr[data-source=good]", "Fresh")
-    # A button to refresh is there when the daemon has the route, and then alone.
-    there = kerbside.call("GET", "/api/v1/sources/good/refresh").status == 405
-    assert any(b.is_displayed() for b in browser.all("tr[data-source=good] button")) == there
+
+
+def test_source_that_was_good_is_stale(lab, browser):
+    good = {"uuid": "a", "name": "desk", "hypervisor_ip": "127.0.0.1", "insecure_port": 1}
+    kerbside = lab._keep(Kerbside(lab._folder("kerbside"), [
+        source("lab", [good]), source("other", [{**good, "name": "spare"}])]))
+    browser.log_in(kerbside, "#/sources")
+    browser.see("tr[data-source=lab]", "Fresh")
+    consoles = kerbside.configuration["sources"][0]["consoles"]
+    kerbside.configuration["sources"][0]["consoles"] = [{"name": "without an id"}]
+    kerbside.write_configuration()
+    kerbside.reload()
+    row = browser.see("tr[data-source=lab]", "Stale")
+    (state,) = [s for s in kerbside.items("/api/v1/sources") if s["source"] == "lab"]
+    assert state["state"] == "stale" and state["stale_since"] and state["error"] in row.text
+    assert all(part in row.text for part in ("since", "can still be opened", "tried", "took"))
+    assert row.find_element("css selector", ".col-count").text == "1"  # what it had
+    # Asking again changes nothing, and says so.
+    browser.click("Refresh lab")
+    browser.until(lambda: "lab was refreshed: Stale." in browser.said(), "it is said")
+    browser.go("#/desktops?state=stale")
+    browser.until(lambda: browser.texts("table.desktops .main-line") == ["desk"], "the stale one")
+    browser.go("#/sources")
+    kerbside.configuration["sources"][0]["consoles"] = consoles
+    kerbside.write_configuration()
+    kerbside.reload()
+    browser.see("tr[data-source=lab]", "Fresh")
+    assert "since" not in browser.find("tr[data-source=lab]").text
 
 
 def test_about_and_sources(one, browser):

@@ -259,12 +259,46 @@ static void test_pages(void **state)
         free(rows[i].uuid);
 }
 
+/* The uuids of the consoles that are listed, in a row; "*" after one that is in use. */
+static void assert_listed(struct fixture *f, bool in_use, const char *wanted)
+{
+    struct kb_store_list_consoles c = {
+        .call.verb = KB_STORE_LIST_CONSOLES, .in_use = in_use, .limit = 10};
+    assert_int_equal(RUN(f, c), KB_STORE_OK);
+    char found[64] = "";
+    for (size_t i = 0; i < c.count; i++)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%s%s ", c.rows[i].source,
+                 c.rows[i].uuid, c.rows[i].in_use ? "*" : "");
+    kb_store_list_consoles_finish(&c);
+    assert_string_equal(found, wanted);
+}
+
+static void test_in_use(void **state)
+{
+    struct fixture *f = *state;
+    sync_one(f, "lab", "u1", "a");
+    sync_one(f, "off", "u1", "b");
+    assert_listed(f, false, "labu1 offu1 ");
+    create_grant(f, grant_call("token"), NULL);
+    assert_listed(f, false, "labu1 offu1 "); /* a right is no session */
+    struct kb_store_redeem_grant r = redeem(f, "token", "192.0.2.1");
+    assert_int_equal(r.call.status, KB_STORE_OK);
+    assert_listed(f, false, "labu1* offu1 ");
+    assert_listed(f, true, "labu1* ");
+    struct kb_store_get_console g = get(f, "lab", "u1");
+    assert_true(g.row.in_use);
+    kb_console_row_finish(&g.row);
+    assert_int_equal(end_session(f, r.session.id), KB_STORE_OK);
+    assert_listed(f, false, "labu1 offu1 ");
+    assert_listed(f, true, "");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_sync),    TEST(test_retain_sources), TEST(test_hostile_names),
-        TEST(test_looking), TEST(test_pages),
+        TEST(test_looking), TEST(test_pages),          TEST(test_in_use),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,9 @@ static void test_users(void **state)
     assert_user(f, "zoe", "operator", "h1");
     assert_int_equal(put_user(f, "zoe", NULL, "h4", true), KB_STORE_OK);
     assert_user(f, "zoe", "operator", "h4");
+    assert_int_equal(put_user(f, "zoe", "operator", NULL, true), KB_STORE_OK); /* as it is */
     assert_int_equal(put_user(f, "nobody", "user", "h", true), KB_STORE_NOT_FOUND);
+    assert_int_equal(count_events(f, "user.changed"), 2);
 
     struct kb_store_list_users l = {.call.verb = KB_STORE_LIST_USERS};
     assert_int_equal(RUN(f, l), KB_STORE_OK);
@@ -91,6 +93,67 @@ static void test_users(void **state)
     assert_string_equal(e.user, "zoe");
     assert_string_equal(e.actor, "admin");
     assert_int_equal(find_user(f, "zoe").call.status, KB_STORE_NOT_FOUND);
+}
+
+static void test_user_changed(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put_user(f, "zoe", "user", "h1", false), KB_STORE_OK);
+    struct kb_store_put_user c = {.call.verb = KB_STORE_PUT_USER,
+                                  .name = "zoe",
+                                  .role = "operator",
+                                  .password_hash = "h2",
+                                  .actor = "root",
+                                  .request_id = "r1",
+                                  .client_address = "192.0.2.1",
+                                  .replace = true};
+    assert_int_equal(RUN(f, c), KB_STORE_OK);
+    struct kb_audit_event e = only_event(f, "user.changed");
+    assert_string_equal(e.user, "zoe");
+    assert_string_equal(e.actor, "root");
+    assert_string_equal(e.request_id, "r1");
+    assert_string_equal(e.client_address, "192.0.2.1");
+    assert_string_equal(e.detail, "role operator, was user; password");
+}
+
+static enum kb_store_status demote(struct fixture *f, const char *name, const char *role)
+{
+    struct kb_store_put_user c = {.call.verb = KB_STORE_PUT_USER,
+                                  .name = name,
+                                  .role = role,
+                                  .replace = true,
+                                  .keep_admin = true};
+    return RUN(f, c);
+}
+
+static enum kb_store_status remove_user(struct fixture *f, const char *name, bool keep_admin)
+{
+    struct kb_store_remove_user c = {
+        .call.verb = KB_STORE_REMOVE_USER, .name = name, .keep_admin = keep_admin};
+    return RUN(f, c);
+}
+
+static void test_last_admin(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(put_user(f, "ada", "admin", "h", false), KB_STORE_OK);
+    assert_int_equal(put_user(f, "bob", "operator", "h", false), KB_STORE_OK);
+    assert_int_equal(demote(f, "ada", "user"), KB_STORE_CONFLICT);
+    assert_int_equal(remove_user(f, "ada", true), KB_STORE_CONFLICT);
+    assert_user(f, "ada", "admin", "h");
+    assert_int_equal(count_events(f, "user.changed") + count_events(f, "user.removed"), 0);
+    assert_int_equal(demote(f, "ada", "admin"), KB_STORE_OK); /* stays what it is */
+    assert_int_equal(demote(f, "bob", "user"), KB_STORE_OK);  /* was none */
+    assert_int_equal(demote(f, "bob", "admin"), KB_STORE_OK);
+    assert_int_equal(demote(f, "ada", "user"), KB_STORE_OK); /* there is another now */
+    assert_int_equal(demote(f, "bob", "none"), KB_STORE_CONFLICT);
+    assert_int_equal(remove_user(f, "bob", true), KB_STORE_CONFLICT);
+    assert_int_equal(remove_user(f, "ada", true), KB_STORE_OK);
+    assert_int_equal(remove_user(f, "nobody", true), KB_STORE_NOT_FOUND);
+    /* Who need not keep one, may. */
+    assert_int_equal(put_user(f, "bob", "user", NULL, true), KB_STORE_OK);
+    assert_int_equal(demote(f, "bob", "admin"), KB_STORE_OK);
+    assert_int_equal(remove_user(f, "bob", false), KB_STORE_OK);
 }
 
 static void test_logins(void **state)
@@ -254,7 +317,8 @@ static void test_apikeys(void **state)
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-    const struct CMUnitTest tests[] = {TEST(test_users), TEST(test_logins),
+    const struct CMUnitTest tests[] = {TEST(test_users),           TEST(test_user_changed),
+                                       TEST(test_last_admin),      TEST(test_logins),
                                        TEST(test_provided_logins), TEST(test_apikeys)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
