@@ -162,6 +162,7 @@ static const struct kb_config_key policy_keys[] = {
     {"files.names", FIELD},
     {"folders", FIELD, .choices = folders},
     {"usb.enabled", FIELD},
+    {"usb.keyboards", FIELD},
     {"usb.filter", FIELD},
     {"sound", FIELD},
     {"microphone", FIELD},

@@ -31,6 +31,7 @@ enum kb_field_kind {
     X(FILES_NAMES, "files.names", NAMES, files_names)                                              \
     X(FOLDERS, "folders", LEVEL, folders)                                                          \
     X(USB, "usb.enabled", ALLOW, usb)                                                              \
+    X(USB_KEYBOARDS, "usb.keyboards", ALLOW, usb_keyboards)                                        \
     X(USB_FILTER, "usb.filter", FILTER, usb_filters)                                               \
     X(SOUND, "sound", ALLOW, sound)                                                                \
     X(MICROPHONE, "microphone", ALLOW, microphone)                                                 \

@@ -17,6 +17,7 @@ void kb_limits_init(struct kb_limits *l)
         .files_in = true,
         .folders = KB_FOLDERS_ON,
         .usb = true,
+        .usb_keyboards = true,
         .sound = true,
         .microphone = true,
         .smartcard = true,

@@ -52,6 +52,7 @@ struct kb_limits {
     struct kb_names_lists files_names;
     uint8_t folders; /* enum kb_folders: the shared folder, channel webdav */
     bool usb;
+    bool usb_keyboards; /* devices with an interface that is a keyboard, whatever else they are */
     struct kb_usb_filters usb_filters;
     bool sound, microphone, smartcard;
     struct kb_names_lists ports; /* by the name in a port's INIT */

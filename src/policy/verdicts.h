@@ -25,6 +25,7 @@
     X(FILES_NAMES, "files.names")                                                                  \
     X(FOLDERS, "folders")                                                                          \
     X(USB, "usb.enabled")                                                                          \
+    X(USB_KEYBOARDS, "usb.keyboards")                                                              \
     X(USB_FILTER, "usb.filter")                                                                    \
     X(SOUND, "sound")                                                                              \
     X(MICROPHONE, "microphone")                                                                    \

@@ -41,7 +41,8 @@ static void test_every_key(void **state)
              "64KiB}\n"
              "    files: {in: false, max_size: 10MB, names: ['*.pdf', '!x*']}\n"
              "    folders: read_only\n"
-             "    usb: {enabled: false, filter: ['0x03,-1,-1,-1,0', '-1,-1,-1,-1,1|8,1,2,3,1']}\n"
+             "    usb: {enabled: false, keyboards: false, filter: ['0x03,-1,-1,-1,0', "
+             "'-1,-1,-1,-1,1|8,1,2,3,1']}\n"
              "    sound: false\n"
              "    microphone: false\n"
              "    smartcard: false\n"
@@ -68,7 +69,7 @@ static void test_every_key(void **state)
     assert_string_equal(p->files_names.entries[1], "!x*");
     assert_ptr_equal(l->files_names.lists[0], &p->files_names);
     assert_int_equal(l->folders, KB_FOLDERS_READ_ONLY);
-    assert_false(l->usb);
+    assert_false(l->usb || l->usb_keyboards);
     assert_int_equal(p->usb_filter.count, 3);
     assert_int_equal(p->usb_filter.rules[2].version, 3);
     assert_false(l->sound || l->microphone || l->smartcard || l->resize || l->cursor);
