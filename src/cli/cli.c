@@ -33,7 +33,7 @@ static const struct kb_cli_command commands[] = {
     {"policy", "explain", "USER SOURCE UUID | USER NAME", 2, 3, TALK "GP",
      "what a user's session on a console may carry, and why", kb_cmd_policy_explain},
     {"session", "list", "", 0, 0, TALK "q", "live sessions", kb_cmd_session_list},
-    {"session", "show", "ID", 1, 1, TALK, "one live session with its channels",
+    {"session", "show", "ID", 1, 1, TALK, "one session with its channels, live or ended",
      kb_cmd_session_show},
     {"session", "terminate", "[ID]", 0, 1, TALK "rugsk",
      "end a live session, or those of a user, a grant, a source or a console",

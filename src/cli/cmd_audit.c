@@ -14,14 +14,17 @@
 #define FOLLOW_MS 1000
 
 static const struct kb_column columns[] = {
-    {"TIME", "time", KB_CELL_TIME, false},    {"EVENT", "event", KB_CELL_TEXT, false},
-    {"ACTOR", "actor", KB_CELL_TEXT, true},   {"CLIENT", "client_address", KB_CELL_TEXT, false},
-    {"SOURCE", "source", KB_CELL_TEXT, true}, {"CONSOLE", "console_name", KB_CELL_TEXT, true},
-    {"USER", "user", KB_CELL_TEXT, true},     {"CHANNEL", "channel", KB_CELL_TEXT, false},
-    {"REASON", "reason", KB_CELL_TEXT, true}, {"DETAIL", "detail", KB_CELL_TEXT, true},
+    {"TIME", "time", KB_CELL_TIME, false, 0},
+    {"EVENT", "event", KB_CELL_TEXT, false, 0},
+    {"ACTOR", "actor", KB_CELL_TEXT, true, 0},
+    {"CLIENT", "client_address", KB_CELL_TEXT, false, 3},
+    {"SOURCE", "source", KB_CELL_TEXT, true, 6},
+    {"CONSOLE", "console_name", KB_CELL_TEXT, true, 0},
+    {"USER", "user", KB_CELL_TEXT, true, 2},
+    {"CHANNEL", "channel", KB_CELL_TEXT, false, 5},
+    {"REASON", "reason", KB_CELL_TEXT, true, 1},
+    {"DETAIL", "detail", KB_CELL_TEXT, true, 4},
 };
-
-#define COLUMNS (sizeof columns / sizeof *columns)
 
 static json_t *reversed(const json_t *items)
 {
@@ -67,7 +70,7 @@ static void print_line(const json_t *event)
     putchar('\n');
 }
 
-/* Prints what is newer than *last; with a table's head only the first time. */
+/* Prints what is newer than *last. */
 static void print_new(const json_t *items, unsigned long long *last, bool json)
 {
     json_auto_t *rows = json_array();
@@ -81,13 +84,7 @@ static void print_new(const json_t *items, unsigned long long *last, bool json)
         else
             json_array_append(rows, event);
     }
-    struct kb_buf b = {0};
-    if (json_array_size(rows) > 0) {
-        kb_table_render(&b, columns, COLUMNS, rows, 0);
-        const char *head_end = memchr(b.data, '\n', b.len);
-        fwrite(head_end + 1, 1, b.len - (size_t)(head_end + 1 - (const char *)b.data), stdout);
-    }
-    kb_buf_finish(&b);
+    kb_table_print_more(KB_COLUMNS(columns), rows);
     fflush(stdout);
 }
 
@@ -146,7 +143,7 @@ int kb_cmd_audit(const struct kb_cli_options *o)
             for (size_t i = 0; i < json_array_size(rows); i++)
                 print_line(json_array_get(rows, i));
         } else {
-            kb_table_print(columns, COLUMNS, rows, o->json);
+            kb_table_print(KB_COLUMNS(columns), rows, o->json);
         }
         fflush(stdout);
         if (o->follow)

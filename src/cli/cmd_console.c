@@ -1,8 +1,7 @@
-/* console list, show, vv. Main thread. */
+/* console list, show, diagnose, vv, open. Main thread. */
 #include "base/mem.h"
 #include "base/secret.h"
-#include "cli/client.h"
-#include "cli/table.h"
+#include "cli/show.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,26 +12,16 @@
 int kb_cmd_console_list(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"NAME", "name", KB_CELL_TEXT, true},
-        {"SOURCE", "source", KB_CELL_TEXT, true},
-        {"UUID", "uuid", KB_CELL_TEXT, false},
-        {"HYPERVISOR", "hypervisor", KB_CELL_TEXT, true},
-        {"LAST SEEN", "last_seen", KB_CELL_TIME, false},
+        {"NAME", "name", KB_CELL_TEXT, true, 0},
+        {"SOURCE", "source", KB_CELL_TEXT, true, 0},
+        {"UUID", "uuid", KB_CELL_TEXT, false, 0},
+        {"HYPERVISOR", "hypervisor", KB_CELL_TEXT, true, 1},
+        {"LAST SEEN", "last_seen", KB_CELL_TIME, false, 2},
     };
-    int status;
-    struct kb_client *c = kb_client_create(o, &status);
-    if (!c)
-        return status;
-    char *path = kb_client_path("/api/v1/consoles");
+    kb_auto_free char *path = kb_client_path("/api/v1/consoles");
     kb_client_add_query(&path, "q", o->query);
     kb_client_add_query(&path, "source", o->source);
-    json_auto_t *items = NULL;
-    status = kb_client_list(c, path, 0, &items);
-    if (status == KB_EXIT_DONE)
-        kb_table_print(columns, sizeof columns / sizeof *columns, items, o->json);
-    free(path);
-    kb_client_destroy(c);
-    return status;
+    return kb_show_list(o, path, KB_COLUMNS(columns));
 }
 
 static const char *text_of(const json_t *object, const char *key)
@@ -82,17 +71,17 @@ char *kb_client_console_path(struct kb_client *c, char **args, int count, int *s
 int kb_cmd_console_show(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"name", "name", KB_CELL_TEXT, false},
-        {"source", "source", KB_CELL_TEXT, false},
-        {"uuid", "uuid", KB_CELL_TEXT, false},
-        {"hypervisor", "hypervisor", KB_CELL_TEXT, false},
-        {"hypervisor ip", "hypervisor_ip", KB_CELL_TEXT, false},
-        {"insecure port", "insecure_port", KB_CELL_PORT, false},
-        {"secure port", "secure_port", KB_CELL_PORT, false},
-        {"unix socket", "unix_socket", KB_CELL_TEXT, false},
-        {"host subject", "host_subject", KB_CELL_TEXT, false},
-        {"first seen", "first_seen", KB_CELL_TIME, false},
-        {"last seen", "last_seen", KB_CELL_TIME, false},
+        {"name", "name", KB_CELL_TEXT, false, 0},
+        {"source", "source", KB_CELL_TEXT, false, 0},
+        {"uuid", "uuid", KB_CELL_TEXT, false, 0},
+        {"hypervisor", "hypervisor", KB_CELL_TEXT, false, 0},
+        {"hypervisor ip", "hypervisor_ip", KB_CELL_TEXT, false, 0},
+        {"insecure port", "insecure_port", KB_CELL_PORT, false, 0},
+        {"secure port", "secure_port", KB_CELL_PORT, false, 0},
+        {"unix socket", "unix_socket", KB_CELL_TEXT, false, 0},
+        {"host subject", "host_subject", KB_CELL_TEXT, false, 0},
+        {"first seen", "first_seen", KB_CELL_TIME, false, 0},
+        {"last seen", "last_seen", KB_CELL_TIME, false, 0},
     };
     int status;
     struct kb_client *c = kb_client_create(o, &status);
@@ -103,7 +92,7 @@ int kb_cmd_console_show(const struct kb_cli_options *o)
     if (path)
         status = kb_client_call(c, "GET", path, NULL, &answer);
     if (answer && status == KB_EXIT_DONE)
-        kb_table_print_object(columns, sizeof columns / sizeof *columns, answer, o->json);
+        kb_table_print_object(KB_COLUMNS(columns), answer, o->json);
     kb_client_destroy(c);
     return status;
 }
@@ -122,9 +111,9 @@ static void print_advice(const json_t *hops)
 int kb_cmd_console_diagnose(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"HOP", "hop", KB_CELL_TEXT, false},      {"RESULT", "result", KB_CELL_TEXT, false},
-        {"MS", "ms", KB_CELL_TEXT, false},        {"REASON", "reason", KB_CELL_TEXT, false},
-        {"DETAIL", "detail", KB_CELL_TEXT, true},
+        {"HOP", "hop", KB_CELL_TEXT, false, 0},      {"RESULT", "result", KB_CELL_TEXT, false, 0},
+        {"MS", "ms", KB_CELL_TEXT, false, 0},        {"REASON", "reason", KB_CELL_TEXT, false, 0},
+        {"DETAIL", "detail", KB_CELL_TEXT, true, 0},
     };
     int status;
     struct kb_client *c = kb_client_create(o, &status);
@@ -139,9 +128,9 @@ int kb_cmd_console_diagnose(const struct kb_cli_options *o)
     if (answer && status == KB_EXIT_DONE) {
         const json_t *hops = json_object_get(answer, "hops");
         if (o->json)
-            kb_table_print_object(NULL, 0, answer, true);
+            kb_show_json(answer);
         else
-            kb_table_print(columns, sizeof columns / sizeof *columns, hops, false);
+            kb_table_print(KB_COLUMNS(columns), hops, false);
         if (!o->json)
             print_advice(hops);
         if (!json_is_true(json_object_get(answer, "ok")))

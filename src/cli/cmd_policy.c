@@ -1,7 +1,6 @@
 /* policy list, show, explain. Main thread. */
 #include "base/mem.h"
-#include "cli/client.h"
-#include "cli/table.h"
+#include "cli/show.h"
 
 #include <stdio.h>
 
@@ -26,10 +25,10 @@ static json_t *cell(const json_t *value)
 int kb_cmd_policy_list(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"NAME", "name", KB_CELL_TEXT, false},
-        {"MODE", "mode", KB_CELL_TEXT, false},
-        {"ATTACHED", "attached", KB_CELL_COUNT, false},
-        {"RULES", "says", KB_CELL_TEXT, true},
+        {"NAME", "name", KB_CELL_TEXT, false, 0},
+        {"MODE", "mode", KB_CELL_TEXT, false, 0},
+        {"ATTACHED", "attached", KB_CELL_COUNT, false, 0},
+        {"RULES", "says", KB_CELL_TEXT, true, 0},
     };
     int status;
     struct kb_client *c = kb_client_create(o, &status);
@@ -50,7 +49,7 @@ int kb_cmd_policy_list(const struct kb_cli_options *o)
             json_object_set_new(policy, "says", join(names, ", "));
         }
     if (status == KB_EXIT_DONE)
-        kb_table_print(columns, sizeof columns / sizeof *columns, items, o->json);
+        kb_table_print(KB_COLUMNS(columns), items, o->json);
     kb_client_destroy(c);
     return status;
 }
@@ -72,29 +71,28 @@ static void print_attached(const json_t *policy)
 static void print_policy(json_t *policy)
 {
     static const struct kb_column columns[] = {
-        {"name", "name", KB_CELL_TEXT, false},
-        {"mode", "mode", KB_CELL_TEXT, false},
+        {"name", "name", KB_CELL_TEXT, false, 0},
+        {"mode", "mode", KB_CELL_TEXT, false, 0},
     };
     static const struct kb_column rule_columns[] = {
-        {"RULE", "rule", KB_CELL_TEXT, false},
-        {"VALUE", "value", KB_CELL_TEXT, false},
+        {"RULE", "rule", KB_CELL_TEXT, false, 0},
+        {"VALUE", "value", KB_CELL_TEXT, false, 0},
     };
     static const struct kb_column attached_columns[] = {
-        {"SOURCE", "source", KB_CELL_TEXT, false},
-        {"CONSOLES", "which", KB_CELL_TEXT, false},
+        {"SOURCE", "source", KB_CELL_TEXT, false, 0},
+        {"CONSOLES", "which", KB_CELL_TEXT, false, 0},
     };
     json_auto_t *rows = json_array();
     const char *rule;
     json_t *value;
     json_object_foreach(json_object_get(policy, "rules"), rule, value)
         json_array_append_new(rows, json_pack("{s:s, s:o}", "rule", rule, "value", cell(value)));
-    kb_table_print_object(columns, sizeof columns / sizeof *columns, policy, false);
+    kb_table_print_object(KB_COLUMNS(columns), policy, false);
     putchar('\n');
-    kb_table_print(rule_columns, sizeof rule_columns / sizeof *rule_columns, rows, false);
+    kb_table_print(KB_COLUMNS(rule_columns), rows, false);
     print_attached(policy);
     putchar('\n');
-    kb_table_print(attached_columns, sizeof attached_columns / sizeof *attached_columns,
-                   json_object_get(policy, "attached"), false);
+    kb_table_print(KB_COLUMNS(attached_columns), json_object_get(policy, "attached"), false);
 }
 
 int kb_cmd_policy_show(const struct kb_cli_options *o)
@@ -116,7 +114,7 @@ int kb_cmd_policy_show(const struct kb_cli_options *o)
         if (!name || strcmp(name, o->args[0]) != 0)
             continue;
         if (o->json)
-            kb_table_print_object(NULL, 0, policy, true);
+            kb_show_json(policy);
         else
             print_policy(policy);
         return KB_EXIT_DONE;
@@ -128,14 +126,14 @@ int kb_cmd_policy_show(const struct kb_cli_options *o)
 static void print_sum(const json_t *sum)
 {
     static const struct kb_column policy_columns[] = {
-        {"POLICY", "name", KB_CELL_TEXT, false},
-        {"MODE", "mode", KB_CELL_TEXT, false},
-        {"BECAUSE OF", "because", KB_CELL_TEXT, false},
+        {"POLICY", "name", KB_CELL_TEXT, false, 0},
+        {"MODE", "mode", KB_CELL_TEXT, false, 0},
+        {"BECAUSE OF", "because", KB_CELL_TEXT, false, 0},
     };
     static const struct kb_column columns[] = {
-        {"RULE", "rule", KB_CELL_TEXT, false},      {"VALUE", "value", KB_CELL_TEXT, false},
-        {"DECIDED BY", "by", KB_CELL_TEXT, false},  {"OBSERVED", "observed", KB_CELL_TEXT, false},
-        {"BY", "observed_by", KB_CELL_TEXT, false},
+        {"RULE", "rule", KB_CELL_TEXT, false, 0},      {"VALUE", "value", KB_CELL_TEXT, false, 0},
+        {"DECIDED BY", "by", KB_CELL_TEXT, false, 0},  {"OBSERVED", "observed", KB_CELL_TEXT, false, 0},
+        {"BY", "observed_by", KB_CELL_TEXT, false, 0},
     };
     json_auto_t *rows = json_array();
     size_t i;
@@ -153,10 +151,9 @@ static void print_sum(const json_t *sum)
                             json_is_object(observed) ? cell(json_object_get(observed, "policies"))
                                                      : json_null()));
     }
-    kb_table_print(policy_columns, sizeof policy_columns / sizeof *policy_columns,
-                   json_object_get(sum, "policies"), false);
+    kb_table_print(KB_COLUMNS(policy_columns), json_object_get(sum, "policies"), false);
     putchar('\n');
-    kb_table_print(columns, sizeof columns / sizeof *columns, rows, false);
+    kb_table_print(KB_COLUMNS(columns), rows, false);
 }
 
 int kb_cmd_policy_explain(const struct kb_cli_options *o)
@@ -174,7 +171,7 @@ int kb_cmd_policy_explain(const struct kb_cli_options *o)
         json_auto_t *sum = NULL;
         status = kb_client_call(c, "GET", path, NULL, &sum);
         if (status == KB_EXIT_DONE && o->json)
-            kb_table_print_object(NULL, 0, sum, true);
+            kb_show_json(sum);
         else if (status == KB_EXIT_DONE)
             print_sum(sum);
         free(path);

@@ -1,6 +1,5 @@
 /* status, version, source list, source refresh. Main thread. */
-#include "cli/client.h"
-#include "cli/table.h"
+#include "cli/show.h"
 
 #include <stdio.h>
 
@@ -14,76 +13,53 @@ int kb_cmd_version(const struct kb_cli_options *o)
 int kb_cmd_status(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"version", "version", KB_CELL_TEXT, false},
-        {"node", "node", KB_CELL_TEXT, false},
-        {"up since", "started_at", KB_CELL_TIME, false},
-        {"uptime", "uptime", KB_CELL_TEXT, false},
-        {"ready", "ready", KB_CELL_TEXT, false},
-        {"store", "store", KB_CELL_TEXT, false},
-        {"sources", "sources", KB_CELL_TEXT, false},
-        {"sources loaded", "sources_loaded", KB_CELL_TEXT, false},
-        {"consoles", "consoles", KB_CELL_TEXT, false},
-        {"sessions", "sessions", KB_CELL_TEXT, false},
-        {"channels", "channels", KB_CELL_TEXT, false},
-        {"public url", "public_url", KB_CELL_TEXT, false},
+        {"version", "version", KB_CELL_TEXT, false, 0},
+        {"node", "node", KB_CELL_TEXT, false, 0},
+        {"up since", "started_at", KB_CELL_TIME, false, 0},
+        {"uptime", "uptime", KB_CELL_TEXT, false, 0},
+        {"ready", "ready", KB_CELL_TEXT, false, 0},
+        {"store", "store", KB_CELL_TEXT, false, 0},
+        {"sources", "sources", KB_CELL_TEXT, false, 0},
+        {"sources loaded", "sources_loaded", KB_CELL_TEXT, false, 0},
+        {"consoles", "consoles", KB_CELL_TEXT, false, 0},
+        {"sessions", "sessions", KB_CELL_TEXT, false, 0},
+        {"channels", "channels", KB_CELL_TEXT, false, 0},
+        {"public url", "public_url", KB_CELL_TEXT, false, 0},
     };
-    int status;
-    struct kb_client *c = kb_client_create(o, &status);
-    if (!c)
-        return status;
     json_auto_t *answer = NULL;
-    status = kb_client_call(c, "GET", "/api/v1/status", NULL, &answer);
+    int status = kb_show_ask(o, "GET", "/api/v1/status", NULL, &answer);
     if (status == KB_EXIT_DONE)
-        kb_table_print_object(columns, sizeof columns / sizeof *columns, answer, o->json);
-    kb_client_destroy(c);
+        kb_table_print_object(KB_COLUMNS(columns), answer, o->json);
     return status;
 }
 
 static const struct kb_column source_columns[] = {
-    {"SOURCE", "source", KB_CELL_TEXT, true},
-    {"TYPE", "type", KB_CELL_TEXT, false},
-    {"STATE", "state", KB_CELL_TEXT, false},
-    {"CONSOLES", "consoles", KB_CELL_PORT, false},
-    {"LAST GOOD", "last_good", KB_CELL_TIME, false},
-    {"STALE SINCE", "stale_since", KB_CELL_TIME, false},
-    {"ERROR", "error", KB_CELL_TEXT, true},
+    {"SOURCE", "source", KB_CELL_TEXT, true, 0},
+    {"TYPE", "type", KB_CELL_TEXT, false, 0},
+    {"STATE", "state", KB_CELL_TEXT, false, 0},
+    {"CONSOLES", "consoles", KB_CELL_PORT, false, 0},
+    {"LAST GOOD", "last_good", KB_CELL_TIME, false, 1},
+    {"STALE SINCE", "stale_since", KB_CELL_TIME, false, 0},
+    {"ERROR", "error", KB_CELL_TEXT, true, 0},
 };
 
 int kb_cmd_source_list(const struct kb_cli_options *o)
 {
-    int status;
-    struct kb_client *c = kb_client_create(o, &status);
-    if (!c)
-        return status;
-    json_auto_t *items = NULL;
-    status = kb_client_list(c, "/api/v1/sources", 0, &items);
-    if (status == KB_EXIT_DONE)
-        kb_table_print(source_columns, sizeof source_columns / sizeof *source_columns, items,
-                       o->json);
-    kb_client_destroy(c);
-    return status;
+    return kb_show_list(o, "/api/v1/sources", KB_COLUMNS(source_columns));
 }
 
 /* Exits with 1 when the source could not be listed. */
 int kb_cmd_source_refresh(const struct kb_cli_options *o)
 {
-    int status;
-    struct kb_client *c = kb_client_create(o, &status);
-    if (!c)
-        return status;
     kb_auto_free char *path = kb_client_path("/api/v1/sources/%s/refresh", o->args[0]);
     json_auto_t *answer = NULL;
-    status = kb_client_call(c, "POST", path, NULL, &answer);
-    if (status == KB_EXIT_DONE) {
-        json_auto_t *rows = json_pack("[O]", answer);
-        if (o->json)
-            kb_table_print_object(NULL, 0, answer, true);
-        else
-            kb_table_print(source_columns, sizeof source_columns / sizeof *source_columns, rows,
-                           false);
-        if (!json_is_null(json_object_get(answer, "error")))
-            status = KB_EXIT_REFUSED;
-    }
-    kb_client_destroy(c);
-    return status;
+    int status = kb_show_ask(o, "POST", path, NULL, &answer);
+    if (status != KB_EXIT_DONE)
+        return status;
+    json_auto_t *rows = json_pack("[O]", answer);
+    if (o->json)
+        kb_show_json(answer);
+    else
+        kb_table_print(KB_COLUMNS(source_columns), rows, false);
+    return json_is_null(json_object_get(answer, "error")) ? KB_EXIT_DONE : KB_EXIT_REFUSED;
 }

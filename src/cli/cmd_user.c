@@ -1,7 +1,6 @@
 /* user add, list, passwd, role, remove; apikey create, list, revoke. Main thread. */
-#include "cli/client.h"
 #include "cli/password.h"
-#include "cli/table.h"
+#include "cli/show.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,32 +8,10 @@
 /* One call without an answer worth showing. Takes body over. */
 static int call(const struct kb_cli_options *o, const char *method, const char *path, json_t *body)
 {
-    int status;
-    struct kb_client *c = kb_client_create(o, &status);
-    if (!c) {
-        json_decref(body);
-        return status;
-    }
     json_auto_t *answer = NULL;
-    status = kb_client_call(c, method, path, body, &answer);
+    int status = kb_show_ask(o, method, path, body, &answer);
     if (status == KB_EXIT_DONE && o->json && answer)
-        kb_table_print_object(NULL, 0, answer, true);
-    kb_client_destroy(c);
-    return status;
-}
-
-static int list(const struct kb_cli_options *o, const char *path, const struct kb_column *columns,
-                size_t count)
-{
-    int status;
-    struct kb_client *c = kb_client_create(o, &status);
-    if (!c)
-        return status;
-    json_auto_t *items = NULL;
-    status = kb_client_list(c, path, 0, &items);
-    if (status == KB_EXIT_DONE)
-        kb_table_print(columns, count, items, o->json);
-    kb_client_destroy(c);
+        kb_show_json(answer);
     return status;
 }
 
@@ -80,11 +57,11 @@ int kb_cmd_user_remove(const struct kb_cli_options *o)
 int kb_cmd_user_list(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"NAME", "name", KB_CELL_TEXT, true},
-        {"ROLE", "role", KB_CELL_TEXT, false},
-        {"CREATED", "created_at", KB_CELL_TIME, false},
+        {"NAME", "name", KB_CELL_TEXT, true, 0},
+        {"ROLE", "role", KB_CELL_TEXT, false, 0},
+        {"CREATED", "created_at", KB_CELL_TIME, false, 0},
     };
-    return list(o, "/api/v1/users", columns, sizeof columns / sizeof *columns);
+    return kb_show_list(o, "/api/v1/users", KB_COLUMNS(columns));
 }
 
 /* "a,b" as ["a", "b"]; nothing when it was not given. */
@@ -101,10 +78,8 @@ static void set_list(json_t *body, const char *field, const char *text)
 
 int kb_cmd_apikey_create(const struct kb_cli_options *o)
 {
-    int status = need_role(o);
-    struct kb_client *c = status == KB_EXIT_DONE ? kb_client_create(o, &status) : NULL;
-    if (!c)
-        return status;
+    if (need_role(o) != KB_EXIT_DONE)
+        return KB_EXIT_USAGE;
     json_t *body = json_pack("{s:s, s:s}", "name", o->args[0], "role", o->role);
     if (o->expires_in)
         json_object_set_new(body, "expires_in", json_string(o->expires_in));
@@ -112,27 +87,26 @@ int kb_cmd_apikey_create(const struct kb_cli_options *o)
     set_list(body, "sources", o->source);
     set_list(body, "consoles", o->console);
     json_auto_t *answer = NULL;
-    status = kb_client_call(c, "POST", "/api/v1/apikeys", body, &answer);
+    int status = kb_show_ask(o, "POST", "/api/v1/apikeys", body, &answer);
     if (status == KB_EXIT_DONE && o->json)
-        kb_table_print_object(NULL, 0, answer, true);
+        kb_show_json(answer);
     else if (status == KB_EXIT_DONE)
         puts(json_string_value(json_object_get(answer, "key"))); /* alone, for scripts */
-    kb_client_destroy(c);
     return status;
 }
 
 int kb_cmd_apikey_list(const struct kb_cli_options *o)
 {
     static const struct kb_column columns[] = {
-        {"ID", "id", KB_CELL_TEXT, false},
-        {"NAME", "name", KB_CELL_TEXT, true},
-        {"ROLE", "role", KB_CELL_TEXT, false},
-        {"CREATED", "created_at", KB_CELL_TIME, false},
-        {"BY", "created_by", KB_CELL_TEXT, true},
-        {"EXPIRES", "expires_at", KB_CELL_TIME, false},
-        {"REVOKED", "revoked_at", KB_CELL_TIME, false},
+        {"ID", "id", KB_CELL_TEXT, false, 0},
+        {"NAME", "name", KB_CELL_TEXT, true, 0},
+        {"ROLE", "role", KB_CELL_TEXT, false, 0},
+        {"CREATED", "created_at", KB_CELL_TIME, false, 2},
+        {"BY", "created_by", KB_CELL_TEXT, true, 3},
+        {"EXPIRES", "expires_at", KB_CELL_TIME, false, 1},
+        {"REVOKED", "revoked_at", KB_CELL_TIME, false, 0},
     };
-    return list(o, "/api/v1/apikeys", columns, sizeof columns / sizeof *columns);
+    return kb_show_list(o, "/api/v1/apikeys", KB_COLUMNS(columns));
 }
 
 int kb_cmd_apikey_revoke(const struct kb_cli_options *o)

@@ -1,6 +1,7 @@
 /* Lays tables out. Main thread. */
 #include "cli/table.h"
 
+#include "base/auto.h"
 #include "base/mem.h"
 
 #include <stdio.h>
@@ -118,49 +119,109 @@ static void add_cell(struct kb_buf *out, const char *text, unsigned width, bool 
     kb_buf_finish(&b);
 }
 
-/* Takes from the widest of the columns that shrink, one by one, until all fit. */
-static void shrink(const struct kb_column *columns, unsigned *widths, size_t count, unsigned width)
+/* A table while it is laid out: cells row by row, the head first; a width of 0 is left out. */
+struct layout {
+    const struct kb_column *columns;
+    size_t count, cell_count;
+    char **cells;
+    unsigned *widths;
+};
+
+/* How wide the table is, or, with least, would be with all cut that may be cut. */
+static unsigned total_width(const struct layout *l, bool least)
 {
-    for (;;) {
-        unsigned all = (unsigned)(count - 1) * GAP;
-        size_t widest = count;
-        for (size_t i = 0; i < count; i++) {
-            all += widths[i];
-            if (columns[i].shrinks && widths[i] > LEAST_WIDTH &&
-                (widest == count || widths[i] > widths[widest]))
-                widest = i;
-        }
-        if (all <= width || widest == count)
+    unsigned all = 0;
+    for (size_t i = 0; i < l->count; i++) {
+        unsigned w = l->widths[i];
+        if (least && l->columns[i].shrinks && w > LEAST_WIDTH)
+            w = LEAST_WIDTH;
+        if (w)
+            all += w + (all ? GAP : 0);
+    }
+    return all;
+}
+
+static void leave_out(struct layout *l, unsigned width, struct kb_buf *names)
+{
+    while (total_width(l, true) > width) {
+        size_t out = l->count;
+        for (size_t i = 0; i < l->count; i++)
+            if (l->widths[i] && l->columns[i].spare &&
+                (out == l->count || l->columns[i].spare > l->columns[out].spare))
+                out = i;
+        if (out == l->count)
             return;
-        widths[widest]--;
+        l->widths[out] = 0;
+        kb_buf_printf(names, "%s%s", names->len ? ", " : "", l->columns[out].title);
+    }
+}
+
+/* Takes from the widest of the columns that shrink, one by one, until all fit. */
+static void shrink(struct layout *l, unsigned width)
+{
+    while (total_width(l, false) > width) {
+        size_t widest = l->count;
+        for (size_t i = 0; i < l->count; i++)
+            if (l->columns[i].shrinks && l->widths[i] > LEAST_WIDTH &&
+                (widest == l->count || l->widths[i] > l->widths[widest]))
+                widest = i;
+        if (widest == l->count)
+            return;
+        l->widths[widest]--;
+    }
+}
+
+static void fill(struct layout *l, const json_t *rows)
+{
+    l->cell_count = (json_array_size(rows) + 1) * l->count;
+    l->cells = kb_calloc(l->cell_count, sizeof *l->cells);
+    l->widths = kb_calloc(l->count, sizeof *l->widths);
+    for (size_t i = 0; i < l->cell_count; i++) {
+        const struct kb_column *c = &l->columns[i % l->count];
+        const json_t *row = i < l->count ? NULL : json_array_get(rows, i / l->count - 1);
+        l->cells[i] =
+            row ? format_cell(json_object_get(row, c->key), c->kind) : kb_strdup(c->title);
+        unsigned w = width_of(l->cells[i]);
+        if (w > l->widths[i % l->count])
+            l->widths[i % l->count] = w;
+    }
+}
+
+static void add_lines(struct kb_buf *out, const struct layout *l)
+{
+    size_t last = l->count;
+    while (last > 0 && !l->widths[last - 1])
+        last--;
+    for (size_t i = 0; i < l->cell_count; i++) {
+        size_t column = i % l->count;
+        if (l->widths[column])
+            add_cell(out, l->cells[i], l->widths[column], is_number(l->columns[column].kind),
+                     column + 1 == last);
+        if (column + 1 == l->count)
+            kb_buf_add_str(out, "\n");
+        free(l->cells[i]);
     }
 }
 
 void kb_table_render(struct kb_buf *out, const struct kb_column *columns, size_t count,
                      const json_t *rows, unsigned width)
 {
-    size_t row_count = json_array_size(rows), cell_count = (row_count + 1) * count;
-    char **cells = kb_calloc(cell_count, sizeof *cells);
-    unsigned *widths = kb_calloc(count, sizeof *widths);
-    for (size_t i = 0; i < cell_count; i++) {
-        const struct kb_column *c = &columns[i % count];
-        const json_t *row = i < count ? NULL : json_array_get(rows, i / count - 1);
-        cells[i] = row ? format_cell(json_object_get(row, c->key), c->kind) : kb_strdup(c->title);
-        unsigned w = width_of(cells[i]);
-        if (w > widths[i % count])
-            widths[i % count] = w;
+    struct layout l = {.columns = columns, .count = count};
+    kb_auto(kb_buf_finish) struct kb_buf names = {0};
+    fill(&l, rows);
+    if (width) {
+        leave_out(&l, width, &names);
+        shrink(&l, width);
     }
-    if (width)
-        shrink(columns, widths, count, width);
-    for (size_t i = 0; i < cell_count; i++) {
-        bool last = i % count == count - 1;
-        add_cell(out, cells[i], widths[i % count], is_number(columns[i % count].kind), last);
-        if (last)
-            kb_buf_add_str(out, "\n");
-        free(cells[i]);
+    add_lines(out, &l);
+    if (names.len) {
+        kb_auto_free char *left = kb_buf_steal(&names);
+        kb_auto_free char *line = kb_printf("(no room for %s; --json has all)", left);
+        add_cell(out, line, width, false, true);
+        kb_buf_add_str(out, "\n");
     }
-    free(cells);
-    free(widths);
+    free(l.cells);
+    free(l.widths);
 }
 
 void kb_table_render_object(struct kb_buf *out, const struct kb_column *columns, size_t count,
@@ -216,4 +277,20 @@ void kb_table_print_object(const struct kb_column *columns, size_t count, const 
     kb_table_render_object(&b, columns, count, object);
     fwrite(b.data, 1, b.len, stdout);
     kb_buf_finish(&b);
+}
+
+void kb_table_print_more(const struct kb_column *columns, size_t count, const json_t *rows)
+{
+    if (json_array_size(rows) == 0)
+        return;
+    kb_auto(kb_buf_finish) struct kb_buf b = {0};
+    kb_table_render(&b, columns, count, rows, terminal_width());
+    kb_buf_add(&b, "", 1);
+    /* Behind the head, as many lines as there are rows. */
+    const char *line = strchr((const char *)b.data, '\n') + 1;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        size_t len = strcspn(line, "\n") + 1;
+        fwrite(line, 1, len, stdout);
+        line += len;
+    }
 }

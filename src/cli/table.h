@@ -18,10 +18,15 @@ struct kb_column {
     const char *title, *key;
     enum kb_cell kind;
     bool shrinks; /* may be cut, with an ellipsis, when the terminal is narrow */
+    /* 0: always shown. Else it is left out when cutting is not enough, the highest first. */
+    unsigned spare;
 };
+/* An array of columns, as two arguments. */
+#define KB_COLUMNS(array) (array), sizeof(array) / sizeof *(array)
 
 /* Rows are objects; null, absent and "" become "-". Control characters in cells become "?": names
- * come from clouds, and a terminal obeys them. width: columns of the terminal; 0: no limit. */
+ * come from clouds, and a terminal obeys them. width: columns of the terminal; 0: no limit. What
+ * was left out for it is said in the last line. */
 void kb_table_render(struct kb_buf *out, const struct kb_column *columns, size_t count,
                      const json_t *rows, unsigned width);
 /* One object, a line each: title and value. */
@@ -30,6 +35,8 @@ void kb_table_render_object(struct kb_buf *out, const struct kb_column *columns,
 
 /* To standard output: as a table, or as JSON. */
 void kb_table_print(const struct kb_column *columns, size_t count, const json_t *rows, bool json);
+/* More rows of a table whose head was printed before; never JSON. */
+void kb_table_print_more(const struct kb_column *columns, size_t count, const json_t *rows);
 void kb_table_print_object(const struct kb_column *columns, size_t count, const json_t *object,
                            bool json);
 

@@ -2,9 +2,9 @@
 #include "http/access.h"
 
 bool kb_request_may_at(const struct kb_request *r, enum kb_action a, const char *source,
-                       const char *uuid, const char *name)
+                       const char *uuid, const char *name, const char *owner)
 {
-    const struct kb_access_console c = {.source = source, .uuid = uuid, .name = name};
+    const struct kb_access_console c = {source, uuid, name, owner};
     return kb_access_may(&r->asker.principal, a, &c);
 }
 
@@ -35,7 +35,7 @@ bool kb_request_need_on(struct kb_request *r, enum kb_action a, const char *sour
     if (status == KB_STORE_FAILED)
         kb_reply_store_failed(r);
     else if (status != KB_STORE_OK)
-        allowed = gone_is_fine && kb_request_may_at(r, a, source, uuid, NULL);
+        allowed = gone_is_fine && kb_request_may_at(r, a, source, uuid, NULL, NULL);
     else
         allowed = kb_request_may_on(r, a, &c.row);
     if (allowed || r->status)

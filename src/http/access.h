@@ -8,9 +8,9 @@
 /* Whether the action is allowed on this console. */
 bool kb_request_may_on(const struct kb_request *r, enum kb_action a,
                        const struct kb_console_row *row);
-/* The same where no row is at hand; name NULL: unknown. */
+/* The same where no row is at hand; name, owner NULL: unknown. */
 bool kb_request_may_at(const struct kb_request *r, enum kb_action a, const char *source,
-                       const char *uuid, const char *name);
+                       const char *uuid, const char *name, const char *owner);
 /* True if the console is there and the action is allowed on it. False: answered. Asks the store
  * only if the role does not hold everywhere. gone_is_fine: a console that is not in the store is
  * judged by its source. */

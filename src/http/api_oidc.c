@@ -1,6 +1,7 @@
 /* Logging in with an OpenID Connect provider: sends the browser there, takes it back, and gives it
  * the page's cookie. What connects the two is a secret in a cookie of its own. HTTP threads; the
  * provider is asked on those of slow.c. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "http/auth.h"
 #include "http/login.h"
@@ -15,6 +16,8 @@
 
 #define COOKIE "__Host-kerbside-oidc"
 #define COOKIE_SECONDS 600
+/* Longer than any code that a provider gave out lives: ten minutes at most (RFC 6749, 4.1.2). */
+#define SPENT_MS (INT64_C(3600) * 1000)
 #define BACK_MAX 150
 #define CODE_MAX 4096
 #define LOCATION_MAX 2000
@@ -177,6 +180,30 @@ static void complete(struct kb_request *r)
     kb_reply_empty(r, 303);
 }
 
+/* One login, one try, on whatever node: the browser may keep the cookie, and others may have read
+ * the address with the code. False: answered. */
+static bool spend_state(struct kb_request *r)
+{
+    const char *state = kb_http_target_query(&r->target, "state");
+    struct kb_store_spend_id c = {
+        .call.verb = KB_STORE_SPEND_ID,
+        .kind = "oidc",
+        .hash = kb_hash_of(state, strlen(state)),
+        .expires_at = kb_clock_wall_ms() + SPENT_MS,
+    };
+    enum kb_store_status status = kb_store_run(r->store, &c.call);
+    if (status == KB_STORE_OK)
+        return true;
+    if (status == KB_STORE_FAILED) {
+        kb_reply_store_failed(r);
+        return false;
+    }
+    kb_login_failed(r, "", "oidc: this login was tried before");
+    set_cookie(r, "", 0);
+    refuse(r, 400, "no_such_login", "This login was used before. Please log in again.");
+    return false;
+}
+
 /* What the provider says instead of a code, and what speaks for a mix-up (RFC 9207). */
 static const char *find_problem(struct kb_request *r)
 {
@@ -208,7 +235,7 @@ void kb_api_oidc_callback(struct kb_request *r)
         return;
     }
     r->login.code = kb_http_target_query(&r->target, "code");
-    if (!kb_login_may_try(r, NULL))
+    if (!kb_login_may_try(r, NULL) || !spend_state(r))
         return;
     const char *problem = find_problem(r);
     if (problem) {

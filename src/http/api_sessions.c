@@ -1,58 +1,15 @@
-/* Shows live sessions and ends them. Sessions live on the proxy's loops; what is seen here are
- * copies. HTTP threads; waits for the loops. */
+/* Shows sessions and ends live ones. Sessions live on the proxy's loops; what is seen here are
+ * copies, and what the store remembers. HTTP threads; waits for the loops. */
 #include "http/access.h"
 #include "http/route.h"
 #include "http/server.h"
+#include "http/session_json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
 #define REASON_MAX 200
-
-/* Channel types by number, spice/enums.h of spice-protocol. */
-static const char *channel_name(uint8_t type)
-{
-    static const char *const names[] = {NULL,        "main",     "display", "inputs",
-                                        "cursor",    "playback", "record",  "tunnel",
-                                        "smartcard", "usbredir", "port",    "webdav"};
-    return type < sizeof names / sizeof *names && names[type] ? names[type] : "other";
-}
-
-static json_t *channel_json(const struct kb_channel_view *c)
-{
-    char name[32];
-    snprintf(name, sizeof name, "%s:%u", channel_name(c->type), c->id);
-    return json_pack(
-        "{s:s, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "channel", name, "type",
-        channel_name(c->type), "id", (int)c->id, "opened_at", kb_json_time(c->opened_at),
-        "bytes_from_client", kb_json_uint(c->bytes_from_client), "bytes_from_server",
-        kb_json_uint(c->bytes_from_server), "messages_from_client",
-        kb_json_uint(c->messages_from_client), "messages_from_server",
-        kb_json_uint(c->messages_from_server), "rate_from_client",
-        kb_json_uint(c->rate_from_client), "rate_from_server", kb_json_uint(c->rate_from_server),
-        "client_rtt_us", c->client_rtt_us ? kb_json_uint(c->client_rtt_us) : json_null());
-}
-
-static json_t *session_json(const struct kb_session_view *v)
-{
-    json_t *channels = json_array();
-    uint64_t from_client = 0, from_server = 0;
-    for (size_t i = 0; i < v->channel_count; i++) {
-        json_array_append_new(channels, channel_json(&v->channels[i]));
-        from_client += v->channels[i].rate_from_client;
-        from_server += v->channels[i].rate_from_server;
-    }
-    return json_pack(
-        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", v->id,
-        "grant_id", v->grant_id, "source", kb_json_text(v->source), "uuid", kb_json_text(v->uuid),
-        "console", kb_json_text(v->console_name), "user", kb_json_text(v->user), "policy",
-        kb_json_text(v->policy), "client_address", kb_json_text(v->client_address), "hypervisor",
-        kb_json_text(v->hypervisor), "started_at", kb_json_time(v->started_at), "bytes_from_client",
-        kb_json_uint(v->bytes_from_client), "bytes_from_server", kb_json_uint(v->bytes_from_server),
-        "rate_from_client", kb_json_uint(from_client), "rate_from_server",
-        kb_json_uint(from_server), "channels", channels);
-}
 
 static int newest_first(const void *a, const void *b)
 {
@@ -64,7 +21,8 @@ static int newest_first(const void *a, const void *b)
 
 static bool may(const struct kb_request *r, enum kb_action a, const struct kb_session_view *v)
 {
-    return kb_request_may_at(r, a, v->source, v->uuid, v->console_name);
+    return kb_request_may_at(r, a, v->source, v->uuid, v->console_name,
+                             *v->owner ? v->owner : NULL);
 }
 
 static bool is_wanted(const struct kb_session_view *v, const char *q)
@@ -114,24 +72,70 @@ void kb_api_sessions(struct kb_request *r)
             break;
         }
         last = &views[i];
-        json_array_append_new(items, session_json(last));
+        json_array_append_new(items, kb_session_json(last));
     }
     kb_session_views_free(views, count);
     kb_reply_list(r, items, next);
+}
+
+/* --- one ---------------------------------------------------------------------------------------
+ */
+
+#define NO_SESSION "there is no such session"
+
+static enum kb_store_status remember(struct kb_request *r, struct kb_store_get_session *c)
+{
+    *c = (struct kb_store_get_session){.call.verb = KB_STORE_GET_SESSION, .id = r->params[0]};
+    enum kb_store_status status = kb_store_run(r->store, &c->call);
+    if (status != KB_STORE_OK || c->record.ended_at)
+        return status;
+    /* It ended a moment ago, and its end is on its way: what is written now comes behind it. */
+    struct kb_store_ping behind = {.call.verb = KB_STORE_PING};
+    kb_store_run(r->store, &behind.call);
+    kb_session_record_finish(&c->record);
+    return kb_store_run(r->store, &c->call);
+}
+
+static void reply_ended(struct kb_request *r)
+{
+    struct kb_store_get_session c;
+    enum kb_store_status status = remember(r, &c);
+    const struct kb_session_row *s = &c.record.session;
+    if (status == KB_STORE_FAILED)
+        kb_reply_store_failed(r);
+    else if (status != KB_STORE_OK)
+        kb_reply_error(r, 404, "session_not_found", NO_SESSION);
+    else if (!kb_request_may_at(r, KB_MAY_LIST_SESSIONS, s->source, s->uuid, s->console_name,
+                                *s->owner ? s->owner : NULL))
+        kb_reply_hidden(r, "session_not_found", NO_SESSION);
+    else
+        kb_reply_json(r, 200, kb_session_json_ended(&c.record));
+    kb_session_record_finish(&c.record);
+}
+
+static void reply_live(struct kb_request *r, const struct kb_session_view *v)
+{
+    struct kb_store_get_session c = {.call.verb = KB_STORE_GET_SESSION, .id = v->id};
+    enum kb_store_status status = kb_store_run(r->store, &c.call);
+    kb_reply_json(r, 200, kb_session_json_live(v, status == KB_STORE_OK ? &c.record : NULL));
+    kb_session_record_finish(&c.record);
 }
 
 void kb_api_session(struct kb_request *r)
 {
     struct kb_session_view *views;
     size_t count = kb_proxy_list_sessions(r->http->proxy, r->params[0], &views);
-    if (count > 0 && !may(r, KB_MAY_LIST_SESSIONS, &views[0]))
-        kb_reply_hidden(r, "session_not_found", "there is no such live session");
-    else if (count > 0)
-        kb_reply_json(r, 200, session_json(&views[0]));
+    if (count == 0)
+        reply_ended(r);
+    else if (may(r, KB_MAY_LIST_SESSIONS, &views[0]))
+        reply_live(r, &views[0]);
     else
-        kb_reply_error(r, 404, "session_not_found", "there is no such live session");
+        kb_reply_hidden(r, "session_not_found", NO_SESSION);
     kb_session_views_free(views, count);
 }
+
+/* --- the end -----------------------------------------------------------------------------------
+ */
 
 static bool read_reason(struct kb_request *r, const char **reason)
 {
@@ -144,18 +148,27 @@ static void reply_terminated(struct kb_request *r, unsigned count)
     kb_reply_json(r, 200, json_pack("{s:i}", "terminated", (int)count));
 }
 
-/* False: answered. A session that is not there is left to the one who ends it. */
-static bool may_end(struct kb_request *r, const char *id)
+static bool wants(const void *who, const struct kb_session_place *p)
 {
-    struct kb_session_view *views;
-    if (kb_access_everywhere(&r->asker.principal, KB_MAY_END_SESSION))
-        return true;
-    size_t count = kb_proxy_list_sessions(r->http->proxy, id, &views);
-    bool yes = count == 0 || may(r, KB_MAY_END_SESSION, &views[0]);
-    kb_session_views_free(views, count);
-    if (!yes)
-        kb_reply_hidden(r, "session_not_found", "there is no such live session");
-    return yes;
+    return kb_request_may_at(who, KB_MAY_END_SESSION, p->source, p->uuid, p->console_name,
+                             p->owner);
+}
+
+/* Whoever has a scope ends, of those that match, the ones in it; the others are not there for him.
+ */
+static unsigned terminate(struct kb_request *r, struct kb_session_match match, const char *reason)
+{
+    if (!kb_access_everywhere(&r->asker.principal, KB_MAY_END_SESSION)) {
+        match.wants = wants;
+        match.who = r;
+    }
+    const struct kb_session_order order = {
+        .actor = r->asker.actor,
+        .request_id = r->id,
+        .apikey_id = r->asker.via == KB_VIA_APIKEY ? r->asker.key_row.id : "",
+        .detail = reason,
+    };
+    return kb_proxy_terminate(r->http->proxy, &match, &order);
 }
 
 void kb_api_session_terminate(struct kb_request *r)
@@ -163,34 +176,18 @@ void kb_api_session_terminate(struct kb_request *r)
     const char *reason = NULL;
     if (!read_reason(r, &reason))
         return;
-    if (!may_end(r, r->params[0]))
-        return;
-    struct kb_session_match match = {.id = r->params[0]};
-    unsigned count = kb_proxy_terminate(r->http->proxy, &match, r->asker.actor, reason);
-    if (count > 0)
+    unsigned count = terminate(r, (struct kb_session_match){.id = r->params[0]}, reason);
+    if (count > 0) {
         reply_terminated(r, count);
+        return;
+    }
+    struct kb_session_view *views;
+    size_t there = kb_proxy_list_sessions(r->http->proxy, r->params[0], &views);
+    kb_session_views_free(views, there);
+    if (there > 0)
+        kb_reply_hidden(r, "session_not_found", "there is no such live session");
     else
         kb_reply_error(r, 404, "session_not_found", "there is no such live session");
-}
-
-/* Whoever has a scope ends, of those that match, the ones in it; the others are not there for him.
- */
-static unsigned terminate(struct kb_request *r, const struct kb_session_match *match,
-                          const char *reason)
-{
-    if (kb_access_everywhere(&r->asker.principal, KB_MAY_END_SESSION))
-        return kb_proxy_terminate(r->http->proxy, match, r->asker.actor, reason);
-    struct kb_session_view *views;
-    size_t count = kb_proxy_list_sessions(r->http->proxy, NULL, &views);
-    unsigned ended = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct kb_session_match one = *match;
-        one.id = views[i].id;
-        if (may(r, KB_MAY_END_SESSION, &views[i]))
-            ended += kb_proxy_terminate(r->http->proxy, &one, r->asker.actor, reason);
-    }
-    kb_session_views_free(views, count);
-    return ended;
 }
 
 /* All sessions that a body's words are true of, such as those of one user. */
@@ -212,7 +209,7 @@ void kb_api_sessions_terminate(struct kb_request *r)
                        "say which sessions: \"user\", \"grant_id\", \"source\" or \"source\" and "
                        "\"uuid\"");
     else
-        reply_terminated(r, terminate(r, &match, reason));
+        reply_terminated(r, terminate(r, match, reason));
 }
 
 void kb_api_console_terminate(struct kb_request *r)
@@ -222,8 +219,8 @@ void kb_api_console_terminate(struct kb_request *r)
         return;
     if (!kb_request_need_on(r, KB_MAY_END_SESSION, r->params[0], r->params[1], true))
         return;
-    struct kb_session_match match = {.source = r->params[0], .uuid = r->params[1]};
-    unsigned count = kb_proxy_terminate(r->http->proxy, &match, r->asker.actor, reason);
+    unsigned count = terminate(
+        r, (struct kb_session_match){.source = r->params[0], .uuid = r->params[1]}, reason);
     if (count > 0) { /* also for a console that its source lists no more */
         reply_terminated(r, count);
         return;

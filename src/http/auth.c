@@ -2,7 +2,9 @@
  * kb_role_may's. HTTP threads; may block on the store. */
 #include "http/auth.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "http/server.h"
 #include "http/text.h"
 #include "identity/cidr.h"
 #include "identity/keystone.h"
@@ -80,12 +82,31 @@ static void apply_rules(struct kb_request *r, const char *provider)
     r->asker.role = kb_principal_role(&r->asker.principal);
 }
 
+bool kb_auth_audits_refusal(struct kb_request *r, const char *what, const char *who)
+{
+    return kb_limit_take(&r->http->refusals, what, who, (int64_t)(kb_clock_us() / 1000)) == 0;
+}
+
+static void audit_refused_key(struct kb_request *r, const struct kb_apikey_row *row)
+{
+    kb_auto_free char *who = kb_printf("%s %s", row->id, r->client_address);
+    if (!kb_auth_audits_refusal(r, "apikey", who)) {
+        kb_log(KB_LOG_WARNING, "apikey.refused", KB_STR("request_id", r->id),
+               KB_STR("apikey", row->id), KB_STR("client_address", r->client_address));
+        return;
+    }
+    struct kb_audit_event e;
+    kb_request_audit_init(r, &e, "apikey.refused");
+    snprintf(e.actor, sizeof e.actor, "apikey:%s", row->name);
+    snprintf(e.detail, sizeof e.detail, "%s may not be used from this address", row->id);
+    kb_store_audit(r->store, &e);
+}
+
 static bool take_apikey(struct kb_request *r, struct kb_apikey_row *row)
 {
     struct kb_asker *a = &r->asker;
     if (*row->cidrs && !kb_cidr_match(row->cidrs, r->client_address)) {
-        kb_log(KB_LOG_WARNING, "apikey.refused", KB_STR("request_id", r->id),
-               KB_STR("apikey", row->id), KB_STR("client_address", r->client_address));
+        audit_refused_key(r, row);
         return refuse(r, "apikey_address", "the API key may not be used from this address");
     }
     a->via = KB_VIA_APIKEY;

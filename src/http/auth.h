@@ -12,6 +12,10 @@
 bool kb_auth_request(struct kb_request *r);
 void kb_auth_finish(struct kb_asker *a); /* frees and wipes */
 
+/* Whether what is refused now is to be audited: once a minute for each what and who. The
+ * attempts between are for the log, or the audit would be what an attacker fills. */
+bool kb_auth_audits_refusal(struct kb_request *r, const char *what, const char *who);
+
 struct kb_identity;
 /* Pure: gives a principal the roles that the configuration has for it; i may be NULL. provider is
  * "local", "keystone", "oidc", or "" for a key. Groups are those of the login. */

@@ -48,6 +48,7 @@ bool kb_login_may_try(struct kb_request *r, const char *name)
     address_key(r->client_address, address);
     int64_t now = (int64_t)(kb_clock_us() / 1000);
     int64_t wait = kb_limit_take(limit, "address", address, now);
+    bool address_had_enough = wait > 0;
     if (wait == 0 && name) {
         wait = kb_limit_take(limit, "name", name, now);
         if (wait > 0)
@@ -55,8 +56,15 @@ bool kb_login_may_try(struct kb_request *r, const char *name)
     }
     if (wait == 0)
         return true;
-    kb_log(KB_LOG_WARNING, "login.limited", KB_STR("request_id", r->id),
-           KB_STR("client_address", r->client_address));
+    /* Who tries name after name is one event, as long as it is the address that has had enough. */
+    kb_auto_free char *who = kb_printf("%s %s", address, address_had_enough || !name ? "" : name);
+    if (kb_auth_audits_refusal(r, "login", who))
+        audit_login(r, "login.limited", name,
+                    address_had_enough ? "too many failures from the address"
+                                       : "too many failures for the name");
+    else
+        kb_log(KB_LOG_WARNING, "login.limited", KB_STR("request_id", r->id),
+               KB_STR("client_address", r->client_address));
     kb_reply_header(r, "Retry-After", "%d", (int)((wait + 999) / 1000));
     kb_reply_error(r, 429, "too_many_failures", "too many failed logins; try again in %d seconds",
                    (int)((wait + 999) / 1000));

@@ -426,6 +426,7 @@ struct kb_http *kb_http_create(const struct kb_http_options *o, struct kb_store 
     struct kb_http *h = kb_zalloc(sizeof *h);
     pthread_mutex_init(&h->lock, NULL);
     kb_limit_init(&h->login_failures, LOGIN_FAILURES, LOGIN_WINDOW);
+    kb_limit_init(&h->refusals, 1, LOGIN_WINDOW);
     h->config = config_create(o);
     h->store = store;
     h->sources = sources;
@@ -462,6 +463,7 @@ void kb_http_destroy(struct kb_http *h)
     config_unref(h->config);
     kb_slow_finish(&h->slow);
     kb_limit_finish(&h->login_failures);
+    kb_limit_finish(&h->refusals);
     pthread_mutex_destroy(&h->lock);
     free(h);
 }

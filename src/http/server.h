@@ -37,6 +37,7 @@ struct kb_http {
     struct kb_proxy *proxy;
     int64_t started_at; /* wall clock ms */
     struct kb_limit login_failures;
+    struct kb_limit refusals; /* of what is refused again and again one event a minute is audited */
     struct kb_slow slow;
 };
 

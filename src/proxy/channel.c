@@ -32,8 +32,8 @@ void kb_channel_describe(const struct kb_channel *ch, struct kb_audit_event *e)
     kb_copy_str(e->console, sizeof e->console, row->uuid);
 }
 
-void kb_channel_audit(const struct kb_channel *ch, const char *event, enum kb_reason reason,
-                      const char *detail)
+static struct kb_audit_event make_event(const struct kb_channel *ch, const char *event,
+                                        enum kb_reason reason, const char *detail)
 {
     struct kb_audit_event e = {0};
     kb_copy_str(e.event, sizeof e.event, event);
@@ -48,7 +48,32 @@ void kb_channel_audit(const struct kb_channel *ch, const char *event, enum kb_re
         e.bytes_from_server = ch->server.bytes;
         e.duration = (int64_t)(kb_clock_us() - ch->opened_us) / 1000;
     }
+    return e;
+}
+
+void kb_channel_audit(const struct kb_channel *ch, const char *event, enum kb_reason reason,
+                      const char *detail)
+{
+    struct kb_audit_event e = make_event(ch, event, reason, detail);
     kb_store_audit(ch->shard->proxy->store, &e);
+}
+
+/* What a channel moved stays with its session, also when the session is gone. */
+static void audit_closed(const struct kb_channel *ch, enum kb_reason reason, const char *detail)
+{
+    struct kb_audit_event e = make_event(ch, "channel.closed", reason, detail);
+    struct kb_channel_row row = {
+        .type = ch->type,
+        .id = ch->id,
+        .opened_at = ch->opened_at,
+        .closed_at = ch->opened_at + e.duration,
+        .bytes_from_client = ch->client.bytes,
+        .bytes_from_server = ch->server.bytes,
+        .messages_from_client = ch->client.stream.messages,
+        .messages_from_server = ch->server.stream.messages,
+    };
+    kb_copy_str(row.reason, sizeof row.reason, kb_reason_name(reason));
+    kb_store_audit_channel(ch->shard->proxy->store, &e, &row);
 }
 
 static void free_setup(struct kb_channel *ch)
@@ -174,7 +199,7 @@ void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *
     bool relayed = ch->state == KB_STATE_RELAY;
     kb_channel_sum_verdicts(ch);
     if (relayed) {
-        kb_channel_audit(ch, "channel.closed", reason, detail);
+        audit_closed(ch, reason, detail);
         kb_count_channel_closed(ch->type);
     } else {
         if (!is_the_stores(ch, reason))

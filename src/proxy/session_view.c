@@ -47,6 +47,7 @@ static void view_session(const struct kb_session *s, struct kb_session_view *v)
     kb_copy_str(v->uuid, sizeof v->uuid, s->row.uuid);
     kb_copy_str(v->console_name, sizeof v->console_name, s->row.console_name);
     kb_copy_str(v->user, sizeof v->user, s->row.user);
+    kb_copy_str(v->owner, sizeof v->owner, s->row.owner);
     kb_copy_str(v->policy, sizeof v->policy, s->rules->names ? s->rules->names : s->row.policy);
     kb_copy_str(v->client_address, sizeof v->client_address,
                 s->main ? s->main->client_address : "");
@@ -101,7 +102,7 @@ void kb_session_views_free(struct kb_session_view *views, size_t count)
 
 struct terminate {
     const struct kb_session_match *match;
-    const char *actor, *detail;
+    const struct kb_session_order *order;
     atomic_uint ended;
 };
 
@@ -117,18 +118,26 @@ static bool matches(const struct kb_session_match *m, const struct kb_session_ro
            equal_or_any(m->grant_id, row->grant_id);
 }
 
+static bool is_wanted(const struct kb_session_match *m, const struct kb_session_row *row)
+{
+    const struct kb_session_place place = {row->source, row->uuid, row->console_name,
+                                           *row->owner ? row->owner : NULL};
+    return matches(m, row) && (!m->wants || m->wants(m->who, &place));
+}
+
 static void audit_terminated(struct kb_session *s, const struct terminate *t)
 {
     struct kb_audit_event e = {0};
     kb_copy_str(e.event, sizeof e.event, "session.terminated");
     kb_copy_str(e.session_id, sizeof e.session_id, s->row.id);
     kb_copy_str(e.grant_id, sizeof e.grant_id, s->row.grant_id);
-    kb_copy_str(e.actor, sizeof e.actor, t->actor);
+    kb_copy_str(e.actor, sizeof e.actor, t->order->actor);
+    kb_copy_str(e.request_id, sizeof e.request_id, t->order->request_id);
     kb_copy_str(e.source, sizeof e.source, s->row.source);
     kb_copy_str(e.console, sizeof e.console, s->row.uuid);
     kb_copy_str(e.reason, sizeof e.reason, kb_reason_name(KB_REASON_TERMINATED));
-    kb_copy_str(e.detail, sizeof e.detail, t->detail);
-    kb_store_audit(s->shard->proxy->store, &e);
+    kb_copy_str(e.detail, sizeof e.detail, t->order->detail);
+    kb_store_audit_termination(s->shard->proxy->store, &e, t->order->apikey_id);
 }
 
 static void terminate_here(struct kb_shard *shard, void *arg)
@@ -136,21 +145,21 @@ static void terminate_here(struct kb_shard *shard, void *arg)
     struct terminate *t = arg;
     for (struct kb_session *s = shard->sessions, *next; s; s = next) {
         next = s->next;
-        if (!matches(t->match, &s->row))
+        if (!is_wanted(t->match, &s->row))
             continue;
-        kb_copy_str(s->ended_by, sizeof s->ended_by, t->actor);
+        kb_copy_str(s->ended_by, sizeof s->ended_by, t->order->actor);
         audit_terminated(s, t);
-        kb_session_end(s, KB_REASON_TERMINATED, t->detail);
+        kb_session_end(s, KB_REASON_TERMINATED, t->order->detail);
         atomic_fetch_add(&t->ended, 1);
     }
 }
 
 unsigned kb_proxy_terminate(struct kb_proxy *p, const struct kb_session_match *match,
-                            const char *actor, const char *detail)
+                            const struct kb_session_order *order)
 {
     if (!match->id && !match->source && !match->uuid && !match->user && !match->grant_id)
         return 0;
-    struct terminate t = {.match = match, .actor = actor, .detail = detail};
+    struct terminate t = {.match = match, .order = order};
     kb_proxy_visit(p, terminate_here, &t);
     return atomic_load(&t.ended);
 }

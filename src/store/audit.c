@@ -13,8 +13,9 @@ static const char *or_null(const char *text)
 /* What somebody should look at is a warning: it failed, was refused or was blocked. */
 static enum kb_log_level level_of(const char *event)
 {
-    static const char *const bad[] = {"login.failed",   "grant.denied",  "channel.refused",
-                                      "policy.blocked", "source.failed", "config.rejected"};
+    static const char *const bad[] = {"login.failed",  "login.limited",   "apikey.refused",
+                                      "grant.denied",  "channel.refused", "policy.blocked",
+                                      "source.failed", "config.rejected"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         if (strcmp(event, bad[i]) == 0)
             return KB_LOG_WARNING;

@@ -85,6 +85,9 @@ struct kb_store_append_audit {
     struct kb_store_call call;
     struct kb_store *store;
     struct kb_audit_event event;
+    enum { KB_ALONG_NOTHING, KB_ALONG_CHANNEL, KB_ALONG_TERMINATION } along; /* rows of its own */
+    struct kb_channel_row channel;
+    char apikey_id[KB_ID_SIZE];
 };
 void kb_store_log_event(const struct kb_audit_event *e);
 

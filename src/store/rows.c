@@ -56,6 +56,12 @@ void kb_login_row_finish(struct kb_login_row *r)
     *r = (struct kb_login_row){0};
 }
 
+void kb_session_record_finish(struct kb_session_record *r)
+{
+    free(r->channels);
+    *r = (struct kb_session_record){0};
+}
+
 void kb_store_list_logins_finish(struct kb_store_list_logins *c)
 {
     for (size_t i = 0; i < c->count; i++)

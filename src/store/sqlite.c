@@ -243,6 +243,7 @@ static bool sweep(struct kb_backend *b, const struct kb_sweep *l, bool *more)
     struct kb_sqlite *db = (struct kb_sqlite *)b;
     return kb_sqlite_expire_grants(db, l->rows, more) &&
            kb_sqlite_expire_logins(db, l->rows, more) &&
+           drop(db, KB_SQL_SPENT_DROP, b->now, l->rows, more) &&
            drop(db, KB_SQL_AUDIT_DROP, l->audit_before, l->rows, more) &&
            drop(db, KB_SQL_SESSIONS_DROP, l->sessions_before, l->rows, more) &&
            drop(db, KB_SQL_GRANTS_DROP, l->sessions_before, l->rows, more);

@@ -96,6 +96,7 @@ bool kb_sqlite_present(struct kb_backend *b);
     X(LIST_GRANTS, list_grants)                                                                    \
     X(REVOKE_GRANT, revoke_grant)                                                                  \
     X(END_SESSION, end_session)                                                                    \
+    X(GET_SESSION, get_session)                                                                    \
     X(APPEND_AUDIT, append_audit)                                                                  \
     X(LIST_AUDIT, list_audit)                                                                      \
     X(PUT_USER, put_user)                                                                          \
@@ -110,20 +111,27 @@ bool kb_sqlite_present(struct kb_backend *b);
     X(FIND_LOGIN, find_login)                                                                      \
     X(END_LOGIN, end_login)                                                                        \
     X(LIST_LOGINS, list_logins)                                                                    \
-    X(END_LOGINS, end_logins)
+    X(END_LOGINS, end_logins)                                                                      \
+    X(SPEND_ID, spend_id)
 #define X(verb, name)                                                                              \
     enum kb_store_status kb_sqlite_##name(struct kb_backend *b, struct kb_store_call *call);
 KB_SQLITE_VERBS(X)
 #undef X
 
 bool kb_sqlite_append_event(struct kb_backend *b, const struct kb_audit_event *e);
+/* The rows that come with an event; nothing for a session that is not there. */
+bool kb_sqlite_add_channel(struct kb_sqlite *db, const char *session_id,
+                           const struct kb_channel_row *c);
+bool kb_sqlite_add_termination(struct kb_sqlite *db, const struct kb_audit_event *e,
+                               const char *apikey_id);
 bool kb_sqlite_expire_grants(struct kb_sqlite *db, unsigned limit, bool *more);
 bool kb_sqlite_expire_logins(struct kb_sqlite *db, unsigned limit, bool *more);
 /* Fills in *row (KB_SQL_CONSOLE columns). NOT_FOUND leaves it zeroed. */
 enum kb_store_status kb_sqlite_read_console(struct kb_sqlite *db, const char *source,
                                             const char *uuid, struct kb_console_row *row);
 /* Revokes the console's unused grants, since it is gone. */
-bool kb_sqlite_revoke_console(struct kb_sqlite *db, const char *source, const char *uuid);
+bool kb_sqlite_revoke_console(struct kb_sqlite *db, const char *source,
+                              const struct kb_console_row *console);
 
 /* Whether a filter wants the place. */
 bool kb_list_wants(const struct kb_store_filter *f, const struct kb_store_place *place);

@@ -5,12 +5,12 @@
 
 #include <string.h>
 
-/* What the caller did not know: whose session or grant it is, and the console's name. False:
- * failed. */
-static bool look_up(struct kb_sqlite *db, char *to, size_t size, enum kb_sql which,
-                    const char *first, const char *second)
+/* What the caller did not know: one lookup with two columns, each for a text that is still empty.
+ * False: failed. */
+static bool look_up(struct kb_sqlite *db, enum kb_sql which, const char *first, const char *second,
+                    char text[KB_NAME_SIZE], char owner[KB_NAME_SIZE])
 {
-    if (*to || !*first || (second && !*second))
+    if ((*text && *owner) || !*first || (second && !*second))
         return true;
     const struct kb_bind values[] = {
         KB_TEXT(first),
@@ -18,20 +18,25 @@ static bool look_up(struct kb_sqlite *db, char *to, size_t size, enum kb_sql whi
         {.kind = KB_BIND_END},
     };
     kb_sql_use struct kb_rows q = kb_sql_start(db, which, values);
-    if (kb_sql_next(&q))
-        kb_sql_copy_to(&q, 0, to, size);
+    if (!kb_sql_next(&q))
+        return !q.failed;
+    if (!*text)
+        kb_sql_copy_to(&q, 0, text, KB_NAME_SIZE);
+    if (!*owner)
+        kb_sql_copy_to(&q, 1, owner, KB_NAME_SIZE);
     return !q.failed;
 }
 
 bool kb_sqlite_append_event(struct kb_backend *b, const struct kb_audit_event *e)
 {
     struct kb_sqlite *db = (struct kb_sqlite *)b;
-    char user[KB_NAME_SIZE], name[KB_NAME_SIZE];
+    char user[KB_NAME_SIZE], name[KB_NAME_SIZE], owner[KB_NAME_SIZE];
     kb_copy_str(user, sizeof user, e->user);
     kb_copy_str(name, sizeof name, e->console_name);
-    return look_up(db, user, sizeof user, KB_SQL_SESSION_USER, e->session_id, NULL) &&
-           look_up(db, user, sizeof user, KB_SQL_GRANT_USER, e->grant_id, NULL) &&
-           look_up(db, name, sizeof name, KB_SQL_CONSOLE_NAME, e->source, e->console) &&
+    kb_copy_str(owner, sizeof owner, e->owner);
+    return look_up(db, KB_SQL_SESSION_FACTS, e->session_id, NULL, user, owner) &&
+           (*user || look_up(db, KB_SQL_GRANT_FACTS, e->grant_id, NULL, user, owner)) &&
+           look_up(db, KB_SQL_CONSOLE_FACTS, e->source, e->console, name, owner) &&
            kb_sql_do(db, KB_SQL_AUDIT_INSERT, KB_NUMBER(e->time ? e->time : b->now),
                      KB_TEXT(e->event), KB_TEXT(e->node), KB_TEXT(e->request_id),
                      KB_TEXT(e->session_id), KB_TEXT(e->grant_id), KB_TEXT(e->actor), KB_TEXT(user),
@@ -39,19 +44,25 @@ bool kb_sqlite_append_event(struct kb_backend *b, const struct kb_audit_event *e
                      KB_TEXT(name), KB_TEXT(e->channel), KB_TEXT(e->reason), KB_TEXT(e->detail),
                      KB_NUMBER_OR_NULL(e->has_bytes, e->bytes_from_client),
                      KB_NUMBER_OR_NULL(e->has_bytes, e->bytes_from_server),
-                     KB_NUMBER_OR_NULL(e->has_bytes, e->duration));
+                     KB_NUMBER_OR_NULL(e->has_bytes, e->duration), KB_TEXT(*owner ? owner : NULL));
 }
 
 enum kb_store_status kb_sqlite_append_audit(struct kb_backend *b, struct kb_store_call *call)
 {
     const struct kb_store_append_audit *c = (const struct kb_store_append_audit *)call;
-    return kb_sqlite_append_event(b, &c->event) ? KB_STORE_OK : KB_STORE_FAILED;
+    struct kb_sqlite *db = (struct kb_sqlite *)b;
+    bool ok = kb_sqlite_append_event(b, &c->event);
+    if (ok && c->along == KB_ALONG_CHANNEL)
+        ok = kb_sqlite_add_channel(db, c->event.session_id, &c->channel);
+    else if (ok && c->along == KB_ALONG_TERMINATION)
+        ok = kb_sqlite_add_termination(db, &c->event, c->apikey_id);
+    return ok ? KB_STORE_OK : KB_STORE_FAILED;
 }
 
 #define COLUMNS                                                                                    \
     "id, time, event, node, request_id, session_id, grant_id, actor, user_name, client_address,"   \
     " source, console, console_name, channel, reason, detail, bytes_from_client,"                  \
-    " bytes_from_server, duration"
+    " bytes_from_server, duration, owner"
 
 static uint64_t read_row(struct kb_rows *q, struct kb_audit_event *e)
 {
@@ -82,6 +93,7 @@ static uint64_t read_row(struct kb_rows *q, struct kb_audit_event *e)
     e->bytes_from_client = (uint64_t)kb_sql_number(q, column);
     e->bytes_from_server = (uint64_t)kb_sql_number(q, column + 1);
     e->duration = kb_sql_number(q, column + 2);
+    kb_sql_copy_to(q, column + 3, e->owner, sizeof e->owner);
     return (uint64_t)kb_sql_number(q, 0);
 }
 
@@ -165,7 +177,8 @@ enum kb_store_status kb_sqlite_list_audit(struct kb_backend *b, struct kb_store_
         struct kb_audit_event *e = &c->rows[c->count];
         c->ids[c->count] = last_id = read_row(&q, e);
         last_time = e->time;
-        const struct kb_store_place place = {e->source, e->console, e->console_name, NULL};
+        const struct kb_store_place place = {e->source, e->console, e->console_name,
+                                             *e->owner ? e->owner : NULL};
         c->count += kb_list_wants(&c->filter, &place);
     }
     return q.failed ? KB_STORE_FAILED : KB_STORE_OK;

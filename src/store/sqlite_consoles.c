@@ -205,6 +205,7 @@ static struct kb_audit_event *audit_console(struct sync *s, const char *event,
     kb_copy_str(e->source, sizeof e->source, s->source);
     kb_copy_str(e->console, sizeof e->console, r->uuid);
     kb_copy_str(e->console_name, sizeof e->console_name, r->name);
+    kb_copy_str(e->owner, sizeof e->owner, r->owner);
     return e;
 }
 
@@ -231,7 +232,7 @@ static bool put(struct sync *s, enum kb_sql which, const struct kb_console_row *
 static bool remove_console(struct sync *s, const struct kb_console_row *r)
 {
     audit_console(s, "console.removed", r);
-    return kb_sqlite_revoke_console(s->db, s->source, r->uuid) &&
+    return kb_sqlite_revoke_console(s->db, s->source, r) &&
            kb_sql_do(s->db, KB_SQL_CONSOLE_REMOVE, KB_TEXT(s->source), KB_TEXT(r->uuid));
 }
 

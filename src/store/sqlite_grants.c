@@ -250,14 +250,15 @@ enum kb_store_status kb_sqlite_exchange_grant(struct kb_backend *b, struct kb_st
     return status;
 }
 
-static void fill_session(const struct kb_sqlite *db, const struct kb_grant_row *r, const char *name,
-                         struct kb_session_row *s)
+static void fill_session(const struct kb_sqlite *db, const struct kb_grant_row *r,
+                         const struct kb_console_row *console, struct kb_session_row *s)
 {
     kb_id_create(s->id);
     kb_copy_str(s->grant_id, sizeof s->grant_id, r->id);
     kb_copy_str(s->source, sizeof s->source, r->source);
     kb_copy_str(s->uuid, sizeof s->uuid, r->uuid);
-    kb_copy_str(s->console_name, sizeof s->console_name, name);
+    kb_copy_str(s->console_name, sizeof s->console_name, console->name);
+    kb_copy_str(s->owner, sizeof s->owner, console->owner);
     kb_copy_str(s->user, sizeof s->user, r->user);
     /* A list that was cut would allow more than is meant: "?" is no name, so it allows nothing. */
     if (!kb_copy_str(s->policy, sizeof s->policy, r->policy ? r->policy : "default"))
@@ -283,13 +284,13 @@ static bool start_session(struct kb_sqlite *db, const struct kb_grant_row *r, co
     kb_auto(kb_console_row_finish) struct kb_console_row console;
     if (kb_sqlite_read_console(db, r->source, r->uuid, &console) != KB_STORE_OK)
         return false;
-    fill_session(db, r, console.name, s);
+    fill_session(db, r, &console, s);
     audit_session(db, "grant.redeemed", r, s, address);
     audit_session(db, "session.started", r, s, address);
     return kb_sql_do(db, KB_SQL_SESSION_INSERT, KB_TEXT(s->id), KB_TEXT(db->base.node),
                      KB_TEXT(r->id), KB_TEXT(r->source), KB_TEXT(r->uuid), KB_TEXT(console.name),
                      KB_TEXT(r->user), KB_TEXT(address), KB_TEXT(r->policy),
-                     KB_NUMBER(s->started_at));
+                     KB_NUMBER(s->started_at), KB_TEXT(console.owner));
 }
 
 enum kb_store_status kb_sqlite_redeem_grant(struct kb_backend *b, struct kb_store_call *call)
@@ -347,15 +348,17 @@ enum kb_store_status kb_sqlite_revoke_grant(struct kb_backend *b, struct kb_stor
     return KB_STORE_OK;
 }
 
-bool kb_sqlite_revoke_console(struct kb_sqlite *db, const char *source, const char *uuid)
+bool kb_sqlite_revoke_console(struct kb_sqlite *db, const char *source,
+                              const struct kb_console_row *console)
 {
     kb_sql_use struct kb_rows q = kb_sql(db, KB_SQL_GRANTS_REVOKE_CONSOLE, KB_TEXT(source),
-                                         KB_TEXT(uuid), KB_NUMBER(db->base.now));
+                                         KB_TEXT(console->uuid), KB_NUMBER(db->base.now));
     while (kb_sql_next(&q)) {
         kb_auto(kb_grant_row_finish) struct kb_grant_row row;
         read_row(&q, &row);
         struct kb_audit_event *e = audit_grant(db, "grant.revoked", &row);
         kb_copy_str(e->reason, sizeof e->reason, kb_reason_name(KB_REASON_CONSOLE_GONE));
+        kb_copy_str(e->owner, sizeof e->owner, console->owner);
     }
     return !q.failed;
 }

@@ -1,4 +1,5 @@
-/* What stands for a user without a password, in SQLite: API keys and logins. Hashes only. */
+/* What stands for a user without a password, in SQLite: API keys, logins, and the ids that logging
+ * in with somebody else uses up. Hashes only. */
 #include "store/sqlite.h"
 
 #include "base/mem.h"
@@ -182,4 +183,16 @@ bool kb_sqlite_expire_logins(struct kb_sqlite *db, unsigned limit, bool *more)
         return false;
     *more = *more || kb_sql_changes(db) == limit;
     return true;
+}
+
+/* --- ids for one use -------------------------------------------------------------------------- */
+
+enum kb_store_status kb_sqlite_spend_id(struct kb_backend *b, struct kb_store_call *call)
+{
+    const struct kb_store_spend_id *c = (const struct kb_store_spend_id *)call;
+    struct kb_sqlite *db = (struct kb_sqlite *)b;
+    if (!kb_sql_do(db, KB_SQL_SPENT_INSERT, KB_TEXT(c->kind), KB_HASH(&c->hash), KB_NUMBER(b->now),
+                   KB_NUMBER(c->expires_at)))
+        return KB_STORE_FAILED;
+    return kb_sql_changes(db) == 1 ? KB_STORE_OK : KB_STORE_CONFLICT;
 }

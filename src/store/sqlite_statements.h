@@ -54,7 +54,7 @@
     X(CONSOLE_REMOVE, W, "DELETE FROM consoles WHERE source = ?1 AND uuid = ?2")                   \
     X(CONSOLE_GET, A,                                                                              \
       "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE c.source = ?1 AND c.uuid = ?2")             \
-    X(CONSOLE_NAME, A, "SELECT name FROM consoles WHERE source = ?1 AND uuid = ?2")                \
+    X(CONSOLE_FACTS, W, "SELECT name, owner FROM consoles WHERE source = ?1 AND uuid = ?2")        \
     X(CONSOLES_LIST, R,                                                                            \
       "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE (?1 IS NULL OR c.source = ?1)"              \
       " AND (?2 IS NULL OR instr(fold(c.name), fold(?2)) OR instr(fold(c.uuid), fold(?2)))"        \
@@ -99,7 +99,8 @@
     /* sessions */                                                                                 \
     X(SESSION_INSERT, W,                                                                           \
       "INSERT INTO sessions (id, node, grant_id, source, uuid, console_name, user_name,"           \
-      " client_address, policy, started_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")     \
+      " client_address, policy, started_at, owner)"                                                \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                    \
     X(SESSION_END, W,                                                                              \
       "UPDATE sessions SET ended_at = ?2, ended_by = ?3, reason = ?4, bytes_from_client = ?5,"     \
       " bytes_from_server = ?6 WHERE id = ?1 AND ended_at = 0"                                     \
@@ -109,14 +110,34 @@
       "UPDATE sessions SET ended_at = ?2, reason = ?3 WHERE node = ?1 AND ended_at = 0"            \
       " RETURNING id, grant_id, source, uuid, console_name, user_name, client_address, "           \
       "started_at")                                                                                \
-    X(SESSION_USER, W, "SELECT user_name FROM sessions WHERE id = ?1")                             \
-    X(GRANT_USER, W, "SELECT user_name FROM grants WHERE id = ?1")                                 \
+    X(SESSION_GET, R,                                                                              \
+      "SELECT s.id, s.grant_id, s.source, s.uuid, s.console_name, s.user_name, s.owner, s.policy," \
+      " s.client_address, s.started_at, s.ended_at, s.ended_by, s.reason, s.bytes_from_client,"    \
+      " s.bytes_from_server, t.terminated_at, t.actor, t.apikey_id, t.request_id, t.detail"        \
+      " FROM sessions s LEFT JOIN terminations t ON t.session_id = s.id WHERE s.id = ?1")          \
+    X(SESSION_CHANNELS, R,                                                                         \
+      "SELECT * FROM (SELECT channel_type, channel_id, opened_at, closed_at, reason,"              \
+      " bytes_from_client, bytes_from_server, messages_from_client, messages_from_server, rowid"   \
+      " FROM channels WHERE session_id = ?1 ORDER BY closed_at DESC, rowid DESC LIMIT ?2)"         \
+      " ORDER BY closed_at, rowid")                                                                \
+    X(CHANNEL_INSERT, W,                                                                           \
+      "INSERT INTO channels (session_id, channel_type, channel_id, opened_at, closed_at, reason,"  \
+      " bytes_from_client, bytes_from_server, messages_from_client, messages_from_server)"         \
+      " SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10"                                            \
+      " WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1)")                                      \
+    X(TERMINATION_INSERT, W,                                                                       \
+      "INSERT INTO terminations (session_id, terminated_at, actor, apikey_id, request_id, detail)" \
+      " SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE EXISTS (SELECT 1 FROM sessions WHERE id = ?1)"         \
+      " ON CONFLICT DO NOTHING")                                                                   \
+    X(SESSION_FACTS, W, "SELECT user_name, owner FROM sessions WHERE id = ?1")                     \
+    X(GRANT_FACTS, W, "SELECT user_name, NULL FROM grants WHERE id = ?1")                          \
     /* audit */                                                                                    \
     X(AUDIT_INSERT, W,                                                                             \
       "INSERT INTO audit (time, event, node, request_id, session_id, grant_id, actor, user_name,"  \
       " client_address, source, console, console_name, channel, reason, detail,"                   \
-      " bytes_from_client, bytes_from_server, duration)"                                           \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)") \
+      " bytes_from_client, bytes_from_server, duration, owner)"                                    \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"  \
+      " ?19)")                                                                                     \
     X(AUDIT_DROP, W,                                                                               \
       "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time < ?1 ORDER BY time LIMIT "   \
       "?2)")                                                                                       \
@@ -173,7 +194,14 @@
     X(LOGINS_END_USER, W, "DELETE FROM logins WHERE local_user = ?1")                              \
     X(LOGINS_EXPIRE, W,                                                                            \
       "DELETE FROM logins WHERE hash IN (SELECT hash FROM logins WHERE expires_at <= ?1 LIMIT "    \
-      "?2)")
+      "?2)")                                                                                       \
+    /* ids for one use */                                                                          \
+    X(SPENT_INSERT, W,                                                                             \
+      "INSERT INTO spent_ids (kind, hash, spent_at, expires_at) VALUES (?1, ?2, ?3, ?4)"           \
+      " ON CONFLICT DO NOTHING")                                                                   \
+    X(SPENT_DROP, W,                                                                               \
+      "DELETE FROM spent_ids WHERE (kind, hash) IN (SELECT kind, hash FROM spent_ids"              \
+      " WHERE expires_at <= ?1 LIMIT ?2)")
 
 enum kb_sql {
 #define X(name, connection, sql) KB_SQL_##name,

@@ -129,7 +129,7 @@ static void count_dropped(struct kb_store *s)
         kb_log(KB_LOG_ERROR, "store.dropping_audit_events", KB_UINT("kept", KB_AUDIT_LIMIT));
 }
 
-void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
+static struct kb_store_append_audit *append_call(struct kb_store *s, const struct kb_audit_event *e)
 {
     struct kb_store_append_audit *c = kb_zalloc(sizeof *c);
     c->store = s;
@@ -138,6 +138,11 @@ void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
         c->event.time = atomic_load(&s->clock)();
     if (!c->event.node[0])
         kb_copy_str(c->event.node, sizeof c->event.node, s->node);
+    return c;
+}
+
+static void append(struct kb_store *s, struct kb_store_append_audit *c)
+{
     kb_store_log_event(&c->event);
     if (atomic_fetch_add(&s->waiting, 1) >= KB_AUDIT_LIMIT) {
         atomic_fetch_sub(&s->waiting, 1);
@@ -148,4 +153,27 @@ void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
     c->call.verb = KB_STORE_APPEND_AUDIT;
     c->call.done = append_done;
     kb_store_post(s, &c->call);
+}
+
+void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
+{
+    append(s, append_call(s, e));
+}
+
+void kb_store_audit_channel(struct kb_store *s, const struct kb_audit_event *e,
+                            const struct kb_channel_row *channel)
+{
+    struct kb_store_append_audit *c = append_call(s, e);
+    c->along = KB_ALONG_CHANNEL;
+    c->channel = *channel;
+    append(s, c);
+}
+
+void kb_store_audit_termination(struct kb_store *s, const struct kb_audit_event *e,
+                                const char *apikey_id)
+{
+    struct kb_store_append_audit *c = append_call(s, e);
+    c->along = KB_ALONG_TERMINATION;
+    kb_copy_str(c->apikey_id, sizeof c->apikey_id, apikey_id);
+    append(s, c);
 }

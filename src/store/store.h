@@ -52,6 +52,7 @@ enum kb_store_verb {
     KB_STORE_LIST_GRANTS,
     KB_STORE_REVOKE_GRANT,
     KB_STORE_END_SESSION,
+    KB_STORE_GET_SESSION,
     KB_STORE_APPEND_AUDIT,
     KB_STORE_LIST_AUDIT,
     KB_STORE_PUT_USER,
@@ -67,6 +68,7 @@ enum kb_store_verb {
     KB_STORE_END_LOGIN,
     KB_STORE_LIST_LOGINS,
     KB_STORE_END_LOGINS,
+    KB_STORE_SPEND_ID,
     KB_STORE_VERBS
 };
 
@@ -227,6 +229,7 @@ struct kb_store_exchange_grant {
 struct kb_session_row {
     char id[KB_ID_SIZE], grant_id[KB_ID_SIZE];
     char source[KB_NAME_SIZE], uuid[KB_NAME_SIZE], console_name[KB_NAME_SIZE], user[KB_NAME_SIZE];
+    char owner[KB_NAME_SIZE]; /* whom the console belonged to when it started; "": nobody said */
     char policy[KB_POLICY_NAMES_MAX]; /* divided by spaces; "default" when the grant has none */
     int64_t started_at, max_session, idle_timeout;
 };
@@ -288,11 +291,46 @@ struct kb_store_end_session {
     int64_t ended_at; /* 0: now */
 };
 
+/* One channel that a session had. */
+struct kb_channel_row {
+    uint8_t type, id; /* SPICE's numbers */
+    int64_t opened_at, closed_at;
+    char reason[40]; /* kb_reason_name */
+    uint64_t bytes_from_client, bytes_from_server, messages_from_client, messages_from_server;
+};
+
+/* Who ended a session by order, and why. */
+struct kb_termination_row {
+    int64_t terminated_at; /* 0: nobody did */
+    char actor[KB_NAME_SIZE], apikey_id[KB_ID_SIZE], request_id[KB_ID_SIZE];
+    char detail[512];
+};
+
+/* A session as it is remembered. While it lives only its start is written, and the channels that
+ * have closed; of one that was found without an end at a start there are no bytes. */
+struct kb_session_record {
+    struct kb_session_row session;
+    char client_address[64], ended_by[KB_NAME_SIZE], reason[40];
+    int64_t ended_at; /* 0: it has no end yet */
+    uint64_t bytes_from_client, bytes_from_server;
+    struct kb_termination_row termination;
+    struct kb_channel_row *channels; /* in the order in which they closed, KB_CHANNELS_SHOWN last */
+    size_t channel_count;
+};
+#define KB_CHANNELS_SHOWN 1000
+void kb_session_record_finish(struct kb_session_record *r);
+
+struct kb_store_get_session {
+    struct kb_store_call call;
+    const char *id;
+    struct kb_session_record record; /* out when OK; finish it */
+};
+
 /* --- audit ------------------------------------------------------------------------------------ */
 
 /* One audit event. The names are the contract's (session.started, channel.refused, ...). Texts are
- * "" when there is nothing to say; node, user and console_name are filled in when they can be known
- * (from the session or grant, and the console). */
+ * "" when there is nothing to say; node, user, console_name and owner are filled in when they can
+ * be known (from the session or grant, and the console). */
 struct kb_audit_event {
     char event[32];
     int64_t time; /* 0: now */
@@ -301,8 +339,9 @@ struct kb_audit_event {
     char user[KB_NAME_SIZE];  /* whose grant or session it is about */
     char client_address[64], source[KB_NAME_SIZE];
     char console[KB_NAME_SIZE], console_name[KB_NAME_SIZE]; /* console: the uuid */
-    char channel[24];                                       /* "display:0" */
-    char reason[40];                                        /* kb_reason_name */
+    char owner[KB_NAME_SIZE]; /* whose console; says who may read the event, is not shown */
+    char channel[24];         /* "display:0" */
+    char reason[40];          /* kb_reason_name */
     char detail[512]; /* free text: what exactly, e.g. the system's or the TLS library's words */
     bool has_bytes;
     uint64_t bytes_from_client, bytes_from_server;
@@ -313,6 +352,12 @@ struct kb_audit_event {
  * the store is failing some thousands of events are kept and written later; more are dropped and
  * counted. */
 void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e);
+/* The same with a row that belongs to the event, in one transaction: the channel of a
+ * channel.closed; who ended the session of a session.terminated (apikey_id "": not with a key). */
+void kb_store_audit_channel(struct kb_store *s, const struct kb_audit_event *e,
+                            const struct kb_channel_row *channel);
+void kb_store_audit_termination(struct kb_store *s, const struct kb_audit_event *e,
+                                const char *apikey_id);
 
 /* Newest first. */
 struct kb_store_list_audit {
@@ -442,6 +487,18 @@ struct kb_store_end_logins {
     const char *id, *user; /* NULL: any */
     const char *actor, *request_id;
     unsigned ended; /* out */
+};
+
+/* --- ids for one use -------------------------------------------------------------------------- */
+
+/* Takes an id that somebody else made for one use, such as that of a signed token: OK for who comes
+ * first, also among nodes, and CONFLICT from then on. Forgotten after expires_at, when its maker
+ * would not have it any more. */
+struct kb_store_spend_id {
+    struct kb_store_call call;
+    const char *kind; /* whose id: "oidc" */
+    struct kb_hash hash;
+    int64_t expires_at;
 };
 
 #endif

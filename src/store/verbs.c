@@ -44,6 +44,11 @@ static void discard_list_grants(struct kb_store_call *call)
     kb_store_list_grants_finish((struct kb_store_list_grants *)call);
 }
 
+static void discard_get_session(struct kb_store_call *call)
+{
+    kb_session_record_finish(&((struct kb_store_get_session *)call)->record);
+}
+
 static void discard_list_audit(struct kb_store_call *call)
 {
     kb_store_list_audit_finish((struct kb_store_list_audit *)call);
@@ -93,6 +98,7 @@ static const struct kb_verb verbs[KB_STORE_VERBS] = {
     [KB_STORE_LIST_GRANTS] = {"list_grants", true, discard_list_grants},
     [KB_STORE_REVOKE_GRANT] = {"revoke_grant", false, NULL},
     [KB_STORE_END_SESSION] = {"end_session", false, NULL},
+    [KB_STORE_GET_SESSION] = {"get_session", true, discard_get_session},
     [KB_STORE_APPEND_AUDIT] = {"append_audit", false, NULL},
     [KB_STORE_LIST_AUDIT] = {"list_audit", true, discard_list_audit},
     [KB_STORE_PUT_USER] = {"put_user", false, NULL},
@@ -108,6 +114,7 @@ static const struct kb_verb verbs[KB_STORE_VERBS] = {
     [KB_STORE_END_LOGIN] = {"end_login", false, NULL},
     [KB_STORE_LIST_LOGINS] = {"list_logins", true, discard_list_logins},
     [KB_STORE_END_LOGINS] = {"end_logins", false, NULL},
+    [KB_STORE_SPEND_ID] = {"spend_id", false, NULL},
 };
 
 const struct kb_verb *kb_verb(enum kb_store_verb v)

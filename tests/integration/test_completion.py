@@ -45,6 +45,10 @@ def test_words(shell):
         assert offers(shell, group, "") == verbs
     assert offers(shell, "help", "cons") == {"console"}
     assert offers(shell, "--json", "console", "--config", "x", "di") == {"diagnose"}
+    remote = ("--url", "https://desktops.example.org:8443", "--cacert", "ca.pem")
+    assert offers(shell, *remote, "console", "di") == {"diagnose"}
+    assert offers(shell, "session", *remote, "term") == {"terminate"}
+    assert offers(shell, *remote, "session", "terminate", "--us") == {"--user"}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -197,6 +197,8 @@ def test_limit(site):
     site.keystone.user("dora", "dora's", ["desktops", "staff"])
     statuses = [site.web.login(username="dora", password="no").status for _ in range(11)]
     assert statuses == [401] * 10 + [429]
+    event = site.kerbside.wait_audit("login.limited", client_address=site.web.source)
+    assert event["actor"] == event["user"] == "dora"
     asked = len(site.keystone.requests)
     assert site.web.login(username="dora", password="dora's").status == 429
     assert len(site.keystone.requests) == asked

@@ -381,7 +381,21 @@ def test_state(site):
     cookies = dict(web.cookies)
     assert web.ask("GET", back).status == 303
     web.cookies = cookies
-    assert web.ask("GET", back).status == 401  # the provider takes a code once
+    assert web.ask("GET", back).code == "no_such_login"  # nor with what it has kept
+
+
+def test_once(site):
+    """A callback that was followed is of no use to whoever got hold of address and cookie."""
+    web = browser(site)
+    address = site.provider.consent(start(web), "sub-alice")
+    thief = browser(site)
+    thief.cookies = dict(web.cookies)
+    assert web.ask("GET", address).status == 303
+    reply = thief.ask("GET", address)
+    assert (reply.status, reply.code) == (400, "no_such_login")
+    assert thief.cookies == {}
+    event = site.kerbside.wait_audit("login.failed", client_address=thief.source)
+    assert event["detail"] == "oidc: this login was tried before"
 
 
 def test_code_of_another_flow(site):

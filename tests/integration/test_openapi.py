@@ -197,20 +197,27 @@ def oidc_logins(apis, world, oidc):
         return back, apis.nobody.ask("GET", f"{back.path}?{urllib.parse.urlencode(query)}",
                                      headers={"Cookie": cookie})
 
+    def go_there():
+        """A flow of its own: each is good for one try."""
+        answer = apis.nobody.ask("GET", begin.path)
+        target = provider.consent(answer.headers["Location"], "sub-alice")
+        return answer, answer.headers["Set-Cookie"].split(";")[0], target, provider.asked["state"]
+
     for operation in (begin, back):
         yield operation, apis.nobody.ask("GET", operation.path)
     with world.kerbside.settings(identity=identity):
         yield begin, apis.nobody.ask("GET", begin.path + "?return=//elsewhere")
-        answer = apis.nobody.ask("GET", begin.path)
+        answer, cookie, target, state = go_there()
         yield begin, answer
-        cookie = answer.headers["Set-Cookie"].split(";")[0]
-        target = provider.consent(answer.headers["Location"], "sub-alice")
-        state = provider.asked["state"]
         yield back, apis.nobody.ask("GET", target)
         yield back, apis.nobody.ask("GET", target, headers={"Accept": "text/html"})
         yield back, apis.nobody.ask("GET", target, headers={"Cookie": cookie})
+        yield come_back(cookie, state=state, code="again")
+        _, cookie, _, state = go_there()
         yield come_back(cookie, state=state, error="access_denied")
+        _, cookie, _, state = go_there()
         yield come_back(cookie, state=state, code="nothing")
+        _, cookie, _, state = go_there()
         login = apis.operation("POST", "/api/v1/login")
         for _ in range(12):
             yield login, apis.nobody.ask("POST", login.path,

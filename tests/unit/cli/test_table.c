@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 static const struct kb_column columns[] = {
-    {"NAME", "name", KB_CELL_TEXT, true},
-    {"BYTES", "bytes", KB_CELL_BYTES, false},
-    {"CHANNELS", "channels", KB_CELL_COUNT, false},
-    {"STARTED", "started", KB_CELL_TIME, false},
+    {"NAME", "name", KB_CELL_TEXT, true, 0},
+    {"BYTES", "bytes", KB_CELL_BYTES, false, 0},
+    {"CHANNELS", "channels", KB_CELL_COUNT, false, 0},
+    {"STARTED", "started", KB_CELL_TIME, false, 0},
 };
 
 static void check_table(const char *rows, unsigned width, const char *expected)
@@ -54,6 +54,43 @@ static void test_narrow(void **state)
     check_table("[{\"name\":\"a name that is far too long\",\"bytes\":1,\"channels\":[]}]", 10,
                 "NAME      BYTES  CHANNELS  STARTED\n"
                 "a name \xe2\x80\xa6    1 B         0  -\n");
+}
+
+/* What can be spared goes, first what is marked highest, once cutting does not help; and it is
+ * said. */
+static void test_spare(void **state)
+{
+    (void)state;
+    static const struct kb_column spare[] = {
+        {"NAME", "name", KB_CELL_TEXT, true, 0},
+        {"BYTES", "bytes", KB_CELL_BYTES, false, 1},
+        {"ID", "id", KB_CELL_TEXT, false, 0},
+        {"STARTED", "started", KB_CELL_TEXT, false, 2},
+    };
+    json_auto_t *rows =
+        json_loads("[{\"name\":\"a name that is far too long\",\"bytes\":1,\"id\":\"0123456789\","
+                   "\"started\":\"yesterday\"}]",
+                   0, NULL);
+    const struct {
+        unsigned width;
+        const char *expected;
+    } cases[] = {
+        {38, "NAME      BYTES  ID          STARTED\n"
+             "a name \xe2\x80\xa6    1 B  0123456789  yesterday\n"},
+        {37, "NAME                BYTES  ID\n"
+             "a name that is fa\xe2\x80\xa6    1 B  0123456789\n"
+             "(no room for STARTED; --json has all)\n"},
+        {24, "NAME          ID\n"
+             "a name that\xe2\x80\xa6  0123456789\n"
+             "(no room for STARTED, B\xe2\x80\xa6\n"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct kb_buf b = {0};
+        kb_table_render(&b, KB_COLUMNS(spare), rows, cases[i].width);
+        kb_buf_add(&b, "", 1);
+        assert_string_equal((char *)b.data, cases[i].expected);
+        kb_buf_finish(&b);
+    }
 }
 
 /* A terminal obeys control characters; names come from clouds. */
@@ -201,10 +238,11 @@ int main(void)
         return 1;
     setenv("LC_ALL", "C.UTF-8", 1);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_table),         cmocka_unit_test(test_narrow),
-        cmocka_unit_test(test_hostile_cells), cmocka_unit_test(test_object),
-        cmocka_unit_test(test_paths),         cmocka_unit_test(test_runtime_dir),
-        cmocka_unit_test(test_usage),         cmocka_unit_test(test_unreachable),
+        cmocka_unit_test(test_table),       cmocka_unit_test(test_narrow),
+        cmocka_unit_test(test_spare),       cmocka_unit_test(test_hostile_cells),
+        cmocka_unit_test(test_object),      cmocka_unit_test(test_paths),
+        cmocka_unit_test(test_runtime_dir), cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_unreachable),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

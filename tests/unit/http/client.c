@@ -40,6 +40,7 @@ size_t kb_proxy_list_sessions(struct kb_proxy *p, const char *id, struct kb_sess
                                   .uuid = "u-1",
                                   .console_name = "desk <1>",
                                   .user = "alice",
+                                  .owner = "apikey:mine",
                                   .policy = "default",
                                   .client_address = "192.0.2.9",
                                   .hypervisor = "hv1:5900",
@@ -63,16 +64,21 @@ void kb_session_views_free(struct kb_session_view *views, size_t count)
 }
 
 unsigned kb_proxy_terminate(struct kb_proxy *p, const struct kb_session_match *match,
-                            const char *actor, const char *detail)
+                            const struct kb_session_order *order)
 {
+    static const struct kb_session_place place = {"lab", "u-1", "desk <1>", "apikey:mine"};
     (void)p;
     terminated = (struct terminated){.calls = terminated.calls + 1};
     kb_copy_str(terminated.id, sizeof terminated.id, match->id ? match->id : "");
     kb_copy_str(terminated.source, sizeof terminated.source, match->source ? match->source : "");
     kb_copy_str(terminated.uuid, sizeof terminated.uuid, match->uuid ? match->uuid : "");
-    kb_copy_str(terminated.actor, sizeof terminated.actor, actor);
-    kb_copy_str(terminated.detail, sizeof terminated.detail, detail ? detail : "");
-    return (match->id && strcmp(match->id, "00000000000000aa") == 0) ||
+    kb_copy_str(terminated.actor, sizeof terminated.actor, order->actor);
+    kb_copy_str(terminated.detail, sizeof terminated.detail, order->detail ? order->detail : "");
+    kb_copy_str(terminated.apikey_id, sizeof terminated.apikey_id, order->apikey_id);
+    if (match->wants && !match->wants(match->who, &place))
+        return 0;
+    return (match->user && strcmp(match->user, "alice") == 0) ||
+           (match->id && strcmp(match->id, "00000000000000aa") == 0) ||
            (match->uuid && strcmp(match->uuid, "u-1") == 0);
 }
 

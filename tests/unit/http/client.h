@@ -30,7 +30,7 @@ extern struct kb_http_options room_options;
 /* What the pretended proxy was asked last. */
 struct terminated {
     unsigned calls;
-    char id[64], source[64], uuid[64], actor[64], detail[64];
+    char id[64], source[64], uuid[64], actor[64], detail[64], apikey_id[64];
 };
 extern struct terminated terminated;
 

@@ -79,7 +79,8 @@ static void test_operator(void **state)
                 "session_not_found");
     check_error(ask("POST", "/api/v1/consoles/lab/u-1/terminate", shared, "{}"), 403, "forbidden");
     check_error(ask("POST", "/api/v1/consoles/lab/u-1/terminate", out, "{}"), 403, "forbidden");
-    assert_int_equal(terminated.calls, calls + 1); /* the one that is not there */
+    /* Each asked once, and what is not theirs was left alone. */
+    assert_int_equal(terminated.calls, calls + 2);
     assert_int_equal(ask("POST", "/api/v1/consoles/lab/u-1/terminate", in, "{}")->status, 200);
     assert_int_equal(ask("POST", "/api/v1/sessions/00000000000000aa/terminate", in, "{}")->status,
                      200);
@@ -88,6 +89,22 @@ static void test_operator(void **state)
     assert_string_equal(text_at(a->json, "hypervisor"), "hv1");
     /* and nobody sees more because he operates somewhere else: */
     check_error(ask("GET", "/api/v1/users", in, NULL), 403, "forbidden");
+}
+
+/* The pretended session is on a console that belongs to apikey:mine. */
+static void test_operator_of_own(void **state)
+{
+    (void)state;
+    kb_auto_free char *mine = make_key("mine", "operator", ",\"consoles\":\"owner\"");
+    kb_auto_free char *other = make_key("other", "operator", ",\"consoles\":\"owner\"");
+    assert_int_equal(count("/api/v1/sessions", mine), 1);
+    assert_int_equal(count("/api/v1/sessions", other), 0);
+    const char *one = "/api/v1/sessions/00000000000000aa";
+    assert_int_equal(ask("GET", one, mine, NULL)->status, 200);
+    check_error(ask("GET", one, other, NULL), 403, "forbidden");
+    const char *end = "/api/v1/sessions/00000000000000aa/terminate";
+    check_error(ask("POST", end, other, "{}"), 403, "forbidden");
+    assert_int_equal(ask("POST", end, mine, "{}")->status, 200);
 }
 
 static void test_auditor(void **state)
@@ -140,11 +157,12 @@ static void test_operator_elsewhere(void **state)
     const struct answer *a = ask("POST", "/api/v1/sessions/terminate", shared, alice);
     assert_int_equal(a->status, 200);
     assert_int_equal(json_integer_value(json_object_get(a->json, "terminated")), 0);
-    assert_int_equal(terminated.calls, calls);
     a = ask("POST", "/api/v1/sessions/terminate", in, alice);
     assert_int_equal(json_integer_value(json_object_get(a->json, "terminated")), 1);
-    assert_string_equal(terminated.id, "00000000000000aa");
-    assert_string_equal(terminated.source, "lab"); /* what was asked for goes on to hold */
+    assert_int_equal(terminated.calls, calls + 2); /* one question each, however many sessions */
+    assert_string_equal(terminated.id, "");
+    assert_string_equal(terminated.source, "lab");
+    assert_int_equal(strlen(terminated.apikey_id), KB_ID_SIZE - 1);
 }
 
 /* A name may hold a line's end, which a cell of CSV then holds too; its rows end with another. */
@@ -368,6 +386,7 @@ int main(void)
         cmocka_unit_test(test_operator),
         cmocka_unit_test(test_upstream_routes),
         cmocka_unit_test(test_operator_elsewhere),
+        cmocka_unit_test(test_operator_of_own),
         cmocka_unit_test(test_auditor),
         cmocka_unit_test(test_audit_files),
         cmocka_unit_test(test_broker),

@@ -26,7 +26,7 @@ static void check_security_headers(const struct answer *a)
 static void test_headers(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"/healthz", "/readyz",  "/api/v1/me",  "/nothing",
+    static const char *const paths[] = {"/healthz", "/readyz",   "/api/v1/me", "/nothing",
                                         "/vv/x.vv", "/web/x.js", "/%00"};
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
         const struct answer *a = ask("GET", paths[i], NULL, NULL);

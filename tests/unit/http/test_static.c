@@ -22,8 +22,8 @@ static void test_find(void **state)
         if (i > 0)
             assert_true(strcmp(file->name, kb_static_files[i - 1].name) > 0);
     }
-    static const char *const none[] = {"", "index", "index.html2", "INDEX.HTML", "/index.html",
-                                       "../index.html", "zzz"};
+    static const char *const none[] = {
+        "", "index", "index.html2", "INDEX.HTML", "/index.html", "../index.html", "zzz"};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         assert_null(kb_static_find(none[i]));
     assert_string_equal(kb_static_find("app.js")->content_type, "text/javascript; charset=utf-8");

@@ -156,6 +156,10 @@ static void in_trouble(struct fixture *f, const struct kb_session_row *live)
     assert_int_equal(r.reason, KB_REASON_STORE_FAILED);
     assert_string_equal(r.session.id, "");
     kb_store_audit(f->store, &(struct kb_audit_event){.event = "channel.opened", .detail = "kept"});
+    struct kb_audit_event closed = {.event = "channel.closed"};
+    kb_copy_str(closed.session_id, sizeof closed.session_id, live->id);
+    kb_store_audit_channel(f->store, &closed,
+                           &(struct kb_channel_row){.type = 2, .bytes_from_client = 7});
     assert_int_equal(end_session(f, live->id), KB_STORE_FAILED);
     struct kb_store_create_grant g = grant_call("new");
     assert_int_equal(RUN(f, g), KB_STORE_FAILED);
@@ -179,6 +183,12 @@ static void after_trouble(struct fixture *f, const struct kb_session_row *live, 
     assert_int_equal(e.time, ended_at);
     assert_int_equal(e.bytes_from_client, 11);
     assert_int_equal(count_events(f, "grant.created"), 2);
+    /* The row of a channel that closed meanwhile was kept with its event. */
+    struct kb_store_get_session s = {.call.verb = KB_STORE_GET_SESSION, .id = live->id};
+    assert_int_equal(RUN(f, s), KB_STORE_OK);
+    assert_int_equal(s.record.channel_count, 1);
+    assert_int_equal(s.record.channels[0].bytes_from_client, 7);
+    kb_session_record_finish(&s.record);
     /* A redemption that failed has used nothing. */
     assert_int_equal(redeem(f, "waiting", "192.0.2.7").call.status, KB_STORE_OK);
     assert_denied(f, "new", "", KB_REASON_TOKEN_UNKNOWN);

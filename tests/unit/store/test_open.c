@@ -66,7 +66,7 @@ static void test_new(void **state)
     assert_int_equal(mode_of(f, "k.db-wal"), 0600);
     assert_int_equal(mode_of(f, "k.db-shm"), 0600);
     kb_store_destroy(f->store);
-    assert_int_equal(run_sql(f, "PRAGMA user_version"), 2);
+    assert_int_equal(run_sql(f, "PRAGMA user_version"), 3);
     assert_int_equal(run_sql(f, "PRAGMA journal_mode = WAL"), 0); /* "wal" is no number */
     assert_int_equal(run_sql(f, "SELECT count(*) FROM pragma_integrity_check"
                                 " WHERE integrity_check = 'ok'"),
@@ -140,6 +140,13 @@ static void test_older_schema(void **state)
         "INSERT INTO apikeys VALUES ('0123456789abcdef', 'nova', 'broker', 'zoe', x'%s', 1, 0, 0);"
         "INSERT INTO sources VALUES ('lab', 1);"
         "INSERT INTO consoles VALUES ('lab', 'u1', 'web1', 'hv', NULL, NULL, NULL, 5900, 0, 1);"
+        "INSERT INTO grants (id, source, uuid, user_name, created_by, created_at, expires_at,"
+        " start_within, max_session, idle_timeout, reusable)"
+        " VALUES ('00000000000000aa', 'lab', 'u1', 'zoe', 'zoe', 1, 2, 1, 0, 0, 0);"
+        "INSERT INTO sessions (id, node, grant_id, source, uuid, console_name, user_name,"
+        " client_address, started_at, ended_at, reason, bytes_from_client)"
+        " VALUES ('00000000000000bb', 'n', '00000000000000aa', 'lab', 'u1', 'web1', 'zoe',"
+        " '192.0.2.1', 1, 2, 'idle', 3);"
         "PRAGMA application_id = 0x6b627364; PRAGMA user_version = 1",
         hex[0], hex[1]);
     assert_int_equal(sqlite3_exec(db, rows, NULL, NULL, NULL), SQLITE_OK);
@@ -161,6 +168,14 @@ static void test_older_schema(void **state)
     assert_int_equal(RUN(f, c), KB_STORE_OK);
     assert_null(c.row.owner);
     kb_console_row_finish(&c.row);
+    struct kb_store_get_session s = {.call.verb = KB_STORE_GET_SESSION, .id = "00000000000000bb"};
+    assert_int_equal(RUN(f, s), KB_STORE_OK);
+    assert_string_equal(s.record.session.owner, "");
+    assert_string_equal(s.record.session.policy, "default");
+    assert_string_equal(s.record.reason, "idle");
+    assert_int_equal(s.record.bytes_from_client, 3);
+    assert_int_equal(s.record.channel_count, 0);
+    kb_session_record_finish(&s.record);
     struct kb_store_remove_user r = {.call.verb = KB_STORE_REMOVE_USER, .name = "zoe"};
     assert_int_equal(RUN(f, r), KB_STORE_OK);
     assert_int_equal(RUN(f, found), KB_STORE_NOT_FOUND);
@@ -173,7 +188,7 @@ static void test_newer_schema(void **state)
     open_store(f);
     kb_store_destroy(f->store);
     run_sql(f, "PRAGMA user_version = 99");
-    assert_refused(f, "sqlite:k.db", "schema 99, which is newer than the 2");
+    assert_refused(f, "sqlite:k.db", "schema 99, which is newer than the 3");
     assert_int_equal(run_sql(f, "PRAGMA user_version"), 99);
 }
 

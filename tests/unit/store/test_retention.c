@@ -87,7 +87,13 @@ static void test_sessions(void **state)
     struct kb_store_redeem_grant ended = redeem(f, "ended", ""), live = redeem(f, "live", "");
     assert_int_equal(ended.call.status, KB_STORE_OK);
     assert_int_equal(live.call.status, KB_STORE_OK);
+    struct kb_audit_event e = {.event = "channel.closed"};
+    kb_copy_str(e.session_id, sizeof e.session_id, ended.session.id);
+    kb_store_audit_channel(f->store, &e, &(struct kb_channel_row){.type = 1});
+    kb_store_audit_termination(f->store, &e, "");
     assert_int_equal(end_session(f, ended.session.id), KB_STORE_OK);
+    assert_int_equal(count_rows(f, "channels"), 1);
+    assert_int_equal(count_rows(f, "terminations"), 1);
     kb_store_set_retention(f->store, 0, 30 * DAY);
     test_now += 29 * DAY;
     sweep(f);
@@ -97,6 +103,8 @@ static void test_sessions(void **state)
     sweep(f);
     /* The ended one and its grant, and the one that was never used. The live one stays whole. */
     assert_int_equal(count_rows(f, "sessions"), 1);
+    assert_int_equal(count_rows(f, "channels"), 0);
+    assert_int_equal(count_rows(f, "terminations"), 0);
     assert_int_equal(count_rows(f, "grants"), 1);
     assert_int_equal(end_session(f, live.session.id), KB_STORE_OK);
     sweep(f);
