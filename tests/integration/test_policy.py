@@ -222,7 +222,7 @@ def test_bandwidth(world):
             took = time.monotonic() - began
             assert took > (RATE * 3 - BURST - READ) / RATE
             sender.join()
-            row = world.kerbside.audit("policy.blocked", session_id=session.id)[0]
+            row = world.kerbside.wait_audit("policy.blocked", session_id=session.id)
             assert (row["reason"], row["channel"]) == ("bandwidth", "display:0")
         session.wait_end()
         rows = wait_until(lambda: world.kerbside.audit("policy.blocked", session_id=session.id)[1:],
