@@ -1,8 +1,10 @@
-/* See peer.h. Used by both benchmark programs, each of one thread. */
+/* See peer.h. Used by the benchmark programs, each of one thread. */
 #include "peer.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <spice/enums.h>
 #include <stdarg.h>
@@ -43,6 +45,24 @@ SSL_CTX *make_context(bool server)
     SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                               SSL_MODE_RELEASE_BUFFERS);
     return ctx;
+}
+
+void peer_connect(struct peer *p, SSL_CTX *ctx, unsigned port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons((uint16_t)port)};
+    int one = 1;
+    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&to, sizeof to) != 0)
+        die("connecting: %s", strerror(errno));
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (!ctx)
+        return;
+    p->ssl = SSL_new(ctx);
+    SSL_set_fd(p->ssl, p->fd);
+    if (SSL_connect(p->ssl) != 1)
+        die("TLS handshake");
 }
 
 bool take_exactly(struct peer *p, void *to, size_t n)

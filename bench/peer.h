@@ -20,6 +20,8 @@ uint64_t now_ns(void);
 /* TLS 1.3 with AES-256-GCM and nothing else. */
 SSL_CTX *make_context(bool server);
 
+/* To a port of this machine, blocking, with TLS unless ctx is NULL. */
+void peer_connect(struct peer *p, SSL_CTX *ctx, unsigned port);
 /* Exactly n bytes, blocking. False: the peer closed before the first of them. */
 bool take_exactly(struct peer *p, void *to, size_t n);
 void give_all(struct peer *p, struct kb_span bytes);

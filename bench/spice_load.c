@@ -13,19 +13,17 @@
  *     --plain: no TLS
  *
  * Says one JSON line when all channels are linked (hold) or when the measured time is over. */
+#include "measure.h"
 #include "peer.h"
 #include "spice/link.h"
 #include "spice/ticket.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <spice/enums.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -91,23 +89,9 @@ static void run_link(struct peer *p, struct kb_link *link)
 static void open_channel(struct channel *ch, unsigned type, unsigned id, uint32_t connection_id)
 {
     struct peer *p = &ch->peer;
-    struct sockaddr_in to = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                             .sin_port = htons((uint16_t)options.port)};
-    int one = 1;
-    p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&to, sizeof to) != 0)
-        die("connecting: %s", strerror(errno));
-    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (!options.plain) {
-        p->ssl = SSL_new(tls);
-        SSL_set_fd(p->ssl, p->fd);
-        if (SSL_connect(p->ssl) != 1)
-            die("TLS handshake");
-    }
-    struct kb_link link = {.connection_id = connection_id,
-                           .channel_type = (uint8_t)type,
-                           .channel_id = (uint8_t)id};
+    peer_connect(p, options.plain ? NULL : tls, options.port);
+    struct kb_link link = {
+        .connection_id = connection_id, .channel_type = (uint8_t)type, .channel_id = (uint8_t)id};
     run_link(p, &link);
 }
 
@@ -155,27 +139,13 @@ struct moment {
     double proxy_cpu, own_cpu;
 };
 
-static double clock_seconds(clockid_t id)
-{
-    struct timespec t;
-    if (clock_gettime(id, &t) != 0)
-        die("clock: %s", strerror(errno));
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 static struct moment take_moment(void)
 {
-    struct moment m = {.ns = now_ns(),
-                       .bytes = bytes_in,
-                       .messages = messages_in,
-                       .own_cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID)};
-    clockid_t proxy;
-    if (options.proxy) {
-        if (clock_getcpuclockid(options.proxy, &proxy) != 0)
-            die("the proxy's CPU clock");
-        m.proxy_cpu = clock_seconds(proxy); /* all its threads, also ended ones */
-    }
-    return m;
+    return (struct moment){.ns = now_ns(),
+                           .bytes = bytes_in,
+                           .messages = messages_in,
+                           .proxy_cpu = process_cpu(options.proxy),
+                           .own_cpu = process_cpu(getpid())};
 }
 
 static void say_result(const struct moment *a, const struct moment *b)
@@ -273,8 +243,8 @@ static void run_bulk(void)
 /* --- echo ---------------------------------------------------------------------------------------
  */
 
-static double *latencies;
-static size_t latency_count, latency_room, outstanding;
+static struct latencies latencies;
+static size_t outstanding;
 
 static void send_ping(struct channel *ch, uint64_t scheduled)
 {
@@ -304,29 +274,17 @@ static void take_pongs(struct channel *ch, bool measured)
         bytes_in += ECHO_SIZE;
         messages_in++;
         outstanding--;
-        if (measured && latency_count < latency_room)
-            latencies[latency_count++] = (double)(now_ns() - scheduled) / 1e3;
+        if (measured)
+            latencies_add(&latencies, (double)(now_ns() - scheduled) / 1e3);
     }
     if (r < 0)
         die("a channel was closed");
 }
 
-static int compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double percentile(double p)
-{
-    size_t i = (size_t)(p * (double)latency_count);
-    return latency_count ? latencies[i < latency_count ? i : latency_count - 1] : 0;
-}
-
 static void set_alarm(int timer, uint64_t ns)
 {
-    struct itimerspec t = {.it_value = {.tv_sec = (time_t)(ns / 1000000000u),
-                                        .tv_nsec = (long)(ns % 1000000000u)}};
+    struct itimerspec t = {
+        .it_value = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)}};
     timerfd_settime(timer, TFD_TIMER_ABSTIME, &t, NULL);
 }
 
@@ -340,10 +298,6 @@ static void run_echo(void)
     uint64_t step = (uint64_t)(1e9 / options.rate), next = now_ns() + step;
     uint64_t start = next + (uint64_t)(options.warmup * 1e9);
     uint64_t end = start + (uint64_t)(options.seconds * 1e9);
-    latency_room = (size_t)(options.seconds * options.rate) + 1024;
-    latencies = calloc(latency_room, sizeof *latencies);
-    if (!latencies)
-        die("memory");
     struct moment begin = {0}, over = {0};
     size_t turn = 0;
     set_alarm(timer, next);
@@ -364,9 +318,10 @@ static void run_echo(void)
             over = take_moment();
         set_alarm(timer, next);
     }
-    qsort(latencies, latency_count, sizeof *latencies, compare);
+    latencies_sort(&latencies);
     printf("{\"event\": \"over\", \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f, ",
-           percentile(0.5), percentile(0.99), percentile(0.999));
+           latency_at(&latencies, 0.5), latency_at(&latencies, 0.99),
+           latency_at(&latencies, 0.999));
     say_result(&begin, &over);
 }
 
@@ -384,8 +339,7 @@ static void carry_once(struct channel *ch)
         kb_buf_add(&out, &b, 1);
     }
     give_all(&ch->peer, kb_buf_span(&out));
-    if (!take_exactly(&ch->peer, back, sizeof back) ||
-        memcmp(back, out.data, sizeof back) != 0)
+    if (!take_exactly(&ch->peer, back, sizeof back) || memcmp(back, out.data, sizeof back) != 0)
         die("an answer is wrong");
     kb_buf_finish(&out);
 }

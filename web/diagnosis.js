@@ -7,13 +7,13 @@ import { dialog } from "/web/dialog.js";
 import { explainPolicy } from "/web/policy.js";
 
 const HOPS = {
-  source: "The source knows the desktop",
-  resolve: "The hypervisor's name is found",
-  connect: "The hypervisor can be reached",
-  tls: "It speaks TLS",
-  identity: "Its certificate is the right one",
-  link: "It answers as SPICE",
-  ticket: "It takes the ticket",
+  source: "The source's entry",
+  resolve: "The hypervisor's name",
+  connect: "The connection to the hypervisor",
+  tls: "The encryption (TLS)",
+  identity: "The hypervisor's certificate",
+  link: "The answer of its SPICE server",
+  ticket: "The ticket",
 };
 
 const RESULTS = {
@@ -51,7 +51,8 @@ function hopElement(hop) {
 function verdict(answer) {
   if (answer.ok) return "The way is clear: this desktop can be opened right now.";
   const failed = answer.hops.find((hop) => hop.result === "failed");
-  return `It fails here: ${(HOPS[failed?.hop] ?? failed?.hop ?? "").toLowerCase()}.`;
+  const where = HOPS[failed.hop] ?? failed.hop;
+  return `It fails at this: ${where.charAt(0).toLowerCase()}${where.slice(1)}.`;
 }
 
 /* Nothing is opened and nobody is thrown out by it. */

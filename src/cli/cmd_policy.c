@@ -131,8 +131,10 @@ static void print_sum(const json_t *sum)
         {"BECAUSE OF", "because", KB_CELL_TEXT, false, 0},
     };
     static const struct kb_column columns[] = {
-        {"RULE", "rule", KB_CELL_TEXT, false, 0},      {"VALUE", "value", KB_CELL_TEXT, false, 0},
-        {"DECIDED BY", "by", KB_CELL_TEXT, false, 0},  {"OBSERVED", "observed", KB_CELL_TEXT, false, 0},
+        {"RULE", "rule", KB_CELL_TEXT, false, 0},
+        {"VALUE", "value", KB_CELL_TEXT, false, 0},
+        {"DECIDED BY", "by", KB_CELL_TEXT, false, 0},
+        {"OBSERVED", "observed", KB_CELL_TEXT, false, 0},
         {"BY", "observed_by", KB_CELL_TEXT, false, 0},
     };
     json_auto_t *rows = json_array();

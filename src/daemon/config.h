@@ -61,8 +61,10 @@ struct kb_config {
         int64_t setup;   /* client: TCP accept to ticket, default 10 s */
         int64_t connect; /* hypervisor: each address, default 5 s */
         int64_t link;    /* hypervisor: TLS and link, default 10 s */
+        int64_t request; /* HTTP: a request to its answer's begin, default 60 s */
     } timeouts;
     unsigned max_connections; /* default 10000 */
+    unsigned http_requests;   /* a second, default 500; 0: no limit */
     struct kb_source_config *sources;
     size_t source_count;  /* those with `error` set included */
     unsigned bad_sources; /* with something wrong; one without a name of its own is left out */

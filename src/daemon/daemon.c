@@ -139,6 +139,8 @@ static struct kb_http_options http_options(const struct kb_config *c,
         .login_lifetime = LOGIN_LIFETIME_MS,
         .reusable = c->grants.reusable,
         .local_logins = c->local_logins,
+        .requests = c->http_requests,
+        .request_ms = c->timeouts.request,
         .identity = identity,
         .policies = c->policies,
     };

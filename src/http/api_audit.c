@@ -21,6 +21,7 @@ static json_t *event_json(const struct kb_audit_event *e, uint64_t id)
         kb_json_text(e->reason), "detail", kb_json_text(e->detail));
     json_object_set_new(o, "user", kb_json_text(e->user));
     json_object_set_new(o, "console_name", kb_json_text(e->console_name));
+    json_object_set_new(o, "count", json_integer(e->count));
     if (e->has_bytes) {
         json_object_set_new(o, "bytes_from_client", kb_json_uint(e->bytes_from_client));
         json_object_set_new(o, "bytes_from_server", kb_json_uint(e->bytes_from_server));
@@ -57,6 +58,7 @@ static const char *const columns[] = {
     "bytes_from_client",
     "bytes_from_server",
     "duration",
+    "count",
 };
 #define COLUMNS (sizeof columns / sizeof *columns)
 

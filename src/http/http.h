@@ -24,7 +24,9 @@ struct kb_http_options {
     const char *host_subject;   /* .vv: host-subject; NULL: left out */
     int64_t start_within, exchange_within, max_session, idle_timeout, login_lifetime; /* ms */
     bool reusable;
-    bool local_logins; /* identity.local.enabled */
+    bool local_logins;  /* identity.local.enabled */
+    unsigned requests;  /* a second, of each address and each key or user; 0: no limit */
+    int64_t request_ms; /* a request must have come whole, and its answer begun, in this time */
     struct kb_identity
         *identity; /* roles and providers; NULL: none. Counted; a reference is kept */
     struct kb_policy_book *policies; /* the same; NULL: a `default` that says nothing */

@@ -1,5 +1,5 @@
-/* A small set-associative table of failure counts. Forgets the oldest entry of a full row: who
- * floods it with names is stopped by the address. Any thread. */
+/* A small set-associative table. Forgets the oldest entry of a full row, of a pace that which owes
+ * the least: who floods it with names is stopped by the address. Any thread. */
 #include "http/limit.h"
 
 #include "base/buf.h"
@@ -19,6 +19,16 @@ void kb_limit_init(struct kb_limit *l, unsigned most, int64_t window)
 void kb_limit_finish(struct kb_limit *l)
 {
     pthread_mutex_destroy(&l->lock);
+}
+
+void kb_limit_set(struct kb_limit *l, unsigned most, int64_t window)
+{
+    pthread_mutex_lock(&l->lock);
+    if (l->most != most || l->window != window)
+        memset(l->rows, 0, sizeof l->rows);
+    l->most = most;
+    l->window = window;
+    pthread_mutex_unlock(&l->lock);
 }
 
 static uint64_t key_of(const struct kb_limit *l, const char *kind, const char *text)
@@ -83,4 +93,24 @@ void kb_limit_give_back(struct kb_limit *l, const char *kind, const char *text)
     if (e && e->count > 0)
         e->count--;
     pthread_mutex_unlock(&l->lock);
+}
+
+int64_t kb_limit_pace(struct kb_limit *l, const char *kind, const char *text, int64_t now)
+{
+    uint64_t key = key_of(l, kind, text);
+    int64_t wait = 0;
+    pthread_mutex_lock(&l->lock);
+    if (l->most > 0) {
+        int64_t window = l->window * 1000, step = window / l->most;
+        struct kb_limit_entry *e = find(l, key);
+        if (!e)
+            e = make(l, key, now);
+        int64_t back = e->since > now ? e->since : now;
+        if (back - now > window - step)
+            wait = (back - now - (window - step) + 999) / 1000;
+        else
+            e->since = back + step;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return wait;
 }

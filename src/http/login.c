@@ -2,13 +2,13 @@
  * threads and those of slow.c. */
 #include "http/login.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "http/auth.h"
 #include "http/server.h"
 #include "http/text.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 
 static void audit_login(struct kb_request *r, const char *event, const char *name,
@@ -30,22 +30,11 @@ void kb_login_failed(struct kb_request *r, const char *name, const char *detail)
 /* --- the limit ---------------------------------------------------------------------------------
  */
 
-/* One person has a whole /64 of IPv6 addresses. */
-static void address_key(const char *address, char key[64])
-{
-    struct in6_addr v6;
-    kb_copy_str(key, 64, address);
-    if (inet_pton(AF_INET6, address, &v6) != 1)
-        return;
-    memset(&v6.s6_addr[8], 0, 8);
-    inet_ntop(AF_INET6, &v6, key, 64);
-}
-
 bool kb_login_may_try(struct kb_request *r, const char *name)
 {
     struct kb_limit *limit = &r->http->login_failures;
     char address[64];
-    address_key(r->client_address, address);
+    kb_address_group(r->client_address, address);
     int64_t now = (int64_t)(kb_clock_us() / 1000);
     int64_t wait = kb_limit_take(limit, "address", address, now);
     bool address_had_enough = wait > 0;
@@ -74,7 +63,7 @@ bool kb_login_may_try(struct kb_request *r, const char *name)
 void kb_login_was_good(struct kb_request *r, const char *name)
 {
     char address[64];
-    address_key(r->client_address, address);
+    kb_address_group(r->client_address, address);
     kb_limit_give_back(&r->http->login_failures, "address", address);
     if (name)
         kb_limit_give_back(&r->http->login_failures, "name", name);

@@ -2,7 +2,11 @@
  * pure. */
 #include "http/route.h"
 
+#include "base/address.h"
+#include "base/clock.h"
+#include "base/log.h"
 #include "http/auth.h"
+#include "http/server.h"
 
 #include <stdio.h>
 
@@ -122,10 +126,51 @@ static bool is_allowed(const struct kb_request *r)
     return false;
 }
 
+/* False: answered. The log has one line for many, since who asks too much would fill it too. */
+static bool at_a_pace(struct kb_request *r, const char *kind, const char *who)
+{
+    int64_t now = (int64_t)kb_clock_us();
+    int64_t wait = kb_limit_pace(&r->http->requests, kind, who, now);
+    if (wait == 0)
+        return true;
+    if (kb_limit_pace(&r->http->request_log, kind, who, now) == 0)
+        kb_log(KB_LOG_WARNING, "http.limited", KB_STR("request_id", r->id), KB_STR("by", kind),
+               KB_STR("actor", *r->asker.actor ? r->asker.actor : NULL),
+               KB_STR("client_address", r->client_address));
+    kb_reply_header(r, "Retry-After", "%d", (int)((wait + 999) / 1000));
+    kb_reply_error(r, 429, "too_many_requests",
+                   "too many requests from this %s; limits.http_requests says how many are served",
+                   kind);
+    return false;
+}
+
+/* Who watches the daemon must hear from it whatever else comes from his address. */
+static bool is_limited(const struct kb_request *r)
+{
+    return r->door == KB_DOOR_WEB &&
+           !(r->route && (r->route->handle == kb_api_healthz || r->route->handle == kb_api_readyz));
+}
+
+static bool address_at_a_pace(struct kb_request *r)
+{
+    char group[64];
+    kb_address_group(r->client_address, group);
+    return at_a_pace(r, "address", group);
+}
+
+/* All logins of a user are one, else he would only have to log in again. */
+static bool asker_at_a_pace(struct kb_request *r)
+{
+    return r->asker.via == KB_VIA_APIKEY ? at_a_pace(r, "API key", r->asker.key_row.id)
+                                         : at_a_pace(r, "user", r->asker.actor);
+}
+
 void kb_route_request(struct kb_request *r)
 {
     char allow[64];
     r->route = kb_route_find(r->method, &r->target, r->door, r->params, allow, sizeof allow);
+    if (is_limited(r) && !address_at_a_pace(r))
+        return;
     if (!r->route && !*allow) {
         kb_reply_error(r, 404, "not_found", "there is nothing at this path");
         return;
@@ -136,7 +181,7 @@ void kb_route_request(struct kb_request *r)
         return;
     }
     if (!r->route->open) {
-        if (!kb_auth_request(r))
+        if (!kb_auth_request(r) || (is_limited(r) && !asker_at_a_pace(r)))
             return;
         if (!is_allowed(r)) {
             kb_reply_error(r, 403, "forbidden", "the role %s may not do this",

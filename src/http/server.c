@@ -25,13 +25,19 @@
 /* Bytes of a body that is too long are read and dropped so that the client can hear the answer; a
  * client that sends more than this is cut off. */
 #define BODY_DROP_MAX (1024 * 1024)
-#define HEADERS_MAX (32 * 1024)
-#define THREADS 4u
+/* A request's head. libmicrohttpd has the memory for more, so that it is we who answer; what does
+ * not fit even there it answers itself, without our JSON. */
+#define HEAD_MAX (16 * 1024)
+#define CONNECTION_MEMORY (32 * 1024)
+#define THREADS 16u
 #define STREAM_BLOCK (64 * 1024)
 #define CONNECTIONS_MAX 1024u
 #define SILENCE_SECONDS 30u
 #define LOGIN_FAILURES 10
 #define LOGIN_WINDOW 60000
+/* As many requests as are allowed in this time may also come at once. */
+#define REQUEST_WINDOW 10000
+#define REQUEST_LOG_WINDOW 10000
 
 static struct kb_family requests_total = {
     .name = "kerbside_http_requests_total",
@@ -90,8 +96,15 @@ static struct kb_http_config *config_get(struct kb_http *h)
     return c;
 }
 
+static void set_limits(struct kb_http *h, const struct kb_http_options *o)
+{
+    kb_limit_set(&h->requests, o->requests * (REQUEST_WINDOW / 1000), REQUEST_WINDOW);
+    atomic_store(&h->request_ms, o->request_ms);
+}
+
 void kb_http_set_options(struct kb_http *h, const struct kb_http_options *o)
 {
+    set_limits(h, o);
     struct kb_http_config *fresh = config_create(o);
     pthread_mutex_lock(&h->lock);
     struct kb_http_config *old = h->config;
@@ -109,6 +122,7 @@ void kb_http_set_ready(struct kb_http *h, bool ready)
 
 static void *begin(void *cls, const char *uri, struct MHD_Connection *connection)
 {
+    kb_thread_give_way();
     const struct kb_http_entry *door = cls;
     struct kb_request *r = kb_zalloc(sizeof *r);
     r->http = door->http;
@@ -291,6 +305,21 @@ static enum MHD_Result refuse_large(struct kb_request *r)
     return answer(r);
 }
 
+/* The size of the request line and the headers. */
+static size_t head_size(const struct kb_request *r)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info ? info->header_size : 0;
+}
+
+static enum MHD_Result refuse_head(struct kb_request *r)
+{
+    kb_reply_error(r, 431, "head_too_large", "the request line and the headers may have %d bytes",
+                   HEAD_MAX);
+    return answer(r);
+}
+
 static enum MHD_Result take_body(struct kb_request *r, const char *data, size_t *len)
 {
     r->body_seen += *len;
@@ -320,6 +349,8 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
         r->method = method;
         r->head = strcmp(method, "HEAD") == 0;
         note_client(r);
+        if (head_size(r) > HEAD_MAX)
+            return refuse_head(r);
         const char *length = kb_request_header(r, "Content-Length");
         /* Answered before the body comes: the server then closes the connection. */
         if (length && strtoull(length, NULL, 10) > BODY_MAX)
@@ -378,7 +409,7 @@ static struct MHD_Daemon *start(struct kb_http_entry *door, int fd, unsigned thr
         MHD_OPTION_ARRAY, listener, MHD_OPTION_ARRAY, pool, MHD_OPTION_URI_LOG_CALLBACK, begin,
         door, MHD_OPTION_NOTIFY_COMPLETED, end, NULL, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
         MHD_OPTION_CONNECTION_TIMEOUT, SILENCE_SECONDS, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)HEADERS_MAX, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
 /* jansson keeps passwords and tokens of bodies in memory of its own, which must be wiped too; the
@@ -426,6 +457,9 @@ struct kb_http *kb_http_create(const struct kb_http_options *o, struct kb_store 
     struct kb_http *h = kb_zalloc(sizeof *h);
     pthread_mutex_init(&h->lock, NULL);
     kb_limit_init(&h->login_failures, LOGIN_FAILURES, LOGIN_WINDOW);
+    kb_limit_init(&h->requests, 0, REQUEST_WINDOW);
+    kb_limit_init(&h->request_log, 1, REQUEST_LOG_WINDOW);
+    set_limits(h, o);
     kb_limit_init(&h->refusals, 1, LOGIN_WINDOW);
     h->config = config_create(o);
     h->store = store;
@@ -463,6 +497,8 @@ void kb_http_destroy(struct kb_http *h)
     config_unref(h->config);
     kb_slow_finish(&h->slow);
     kb_limit_finish(&h->login_failures);
+    kb_limit_finish(&h->requests);
+    kb_limit_finish(&h->request_log);
     kb_limit_finish(&h->refusals);
     pthread_mutex_destroy(&h->lock);
     free(h);

@@ -37,6 +37,8 @@ struct kb_http {
     struct kb_proxy *proxy;
     int64_t started_at; /* wall clock ms */
     struct kb_limit login_failures;
+    struct kb_limit requests, request_log; /* a pace each; the log's: one line a key */
+    _Atomic(int64_t) request_ms;           /* as in the options; for bridges */
     struct kb_limit refusals; /* of what is refused again and again one event a minute is audited */
     struct kb_slow slow;
 };

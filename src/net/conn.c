@@ -450,3 +450,12 @@ void kb_conn_close(struct kb_conn *c)
         begin_goodbye(c);
     update_poll(c);
 }
+
+void kb_conn_hang_up(struct kb_conn *c)
+{
+    if (c->ssl && !c->broken && !c->handshaking) {
+        kb_conn_tls_goodbye(c);
+        send_queue(c);
+    }
+    kb_conn_destroy(c);
+}

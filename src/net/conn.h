@@ -102,6 +102,9 @@ void kb_conn_destroy(struct kb_conn *c); /* takes NULL */
  * and forgets what still comes, for a few seconds at most. Owned by nobody from here on. */
 void kb_conn_close(struct kb_conn *c); /* takes NULL */
 
+/* Says goodbye and ends it now, for a peer that waits for nothing. */
+void kb_conn_hang_up(struct kb_conn *c);
+
 /* An address as text without the port; the port comes back. */
 uint16_t kb_conn_format_address(const struct sockaddr *a, char *text, size_t size);
 

@@ -38,6 +38,7 @@ void kb_store_log_event(const struct kb_audit_event *e)
         KB_STR("channel", or_null(e->channel)),
         KB_STR("reason", or_null(e->reason)),
         KB_STR("detail", or_null(e->detail)),
+        KB_UINT("count", e->count ? e->count : 1),
         /* A key of NULL ends the list. */
         KB_UINT(e->has_bytes ? "bytes_from_client" : NULL, e->bytes_from_client),
         KB_UINT("bytes_from_server", e->bytes_from_server),

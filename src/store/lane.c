@@ -88,6 +88,17 @@ static bool write_events(struct kb_backend *db, size_t from)
     return true;
 }
 
+/* What is the same again is taken out; it is written when it has been counted. */
+static void hold_repeats(struct kb_lane *l, size_t from)
+{
+    struct kb_backend *db = l->db;
+    size_t kept = from;
+    for (size_t i = from; i < db->event_count; i++)
+        if (!kb_repeats_hold(&l->store->repeats, &db->events[i], db->now))
+            db->events[kept++] = db->events[i];
+    db->event_count = kept;
+}
+
 /* Runs one call inside its own savepoint. False: the whole transaction is lost. */
 static bool run_one(struct kb_lane *l, struct kb_store_call *call)
 {
@@ -98,6 +109,8 @@ static bool run_one(struct kb_lane *l, struct kb_store_call *call)
     set_clock(l);
     call->status = db->type->verbs[call->verb](db, call);
     bool keep = call->status == KB_STORE_OK || call->status == KB_STORE_DENIED;
+    if (keep)
+        hold_repeats(l, events);
     if (keep && !write_events(db, events)) {
         call->status = KB_STORE_FAILED;
         keep = false;
@@ -272,7 +285,8 @@ static void report_dropped(struct kb_lane *l)
 static void set_idle(struct kb_lane *l)
 {
     struct kb_store *s = l->store;
-    l->worker.idle_ms = s->kept || l->failing || s->sweep_again ? RETRY_MS : SWEEP_EVERY_MS;
+    bool soon = s->kept || l->failing || s->sweep_again || kb_repeats_open(&s->repeats);
+    l->worker.idle_ms = soon ? RETRY_MS : SWEEP_EVERY_MS;
 }
 
 static void write_batch(struct kb_worker *w, struct kb_message *first)
@@ -296,6 +310,7 @@ static void write_batch(struct kb_worker *w, struct kb_message *first)
         c = next;
     }
     sweep_if_due(l);
+    kb_store_append_repeats(l->store, false);
     set_idle(l);
 }
 
@@ -306,11 +321,13 @@ static void write_idle(struct kb_worker *w)
     write_kept(l);
     report_dropped(l);
     sweep_if_due(l);
+    kb_store_append_repeats(l->store, false);
     set_idle(l);
 }
 
 static void read_batch(struct kb_worker *w, struct kb_message *first)
 {
+    kb_thread_give_way(); /* what it reads is read for HTTP */
     struct kb_lane *l = w->owner;
     reopen_if_damaged(l);
     struct kb_store_call *c = (struct kb_store_call *)first;

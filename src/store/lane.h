@@ -3,6 +3,7 @@
 #define KB_STORE_LANE_H
 
 #include "store/backend.h"
+#include "store/repeats.h"
 
 #include "base/metrics.h"
 
@@ -33,8 +34,12 @@ struct kb_store {
     atomic_uint waiting;   /* audit events posted or kept */
     atomic_ullong dropped; /* audit events, not yet reported */
     _Atomic(int64_t (*)(void)) clock;
+    struct kb_repeats repeats;
     struct kb_series *seconds[KB_STORE_VERBS], *dropped_total;
 };
+
+/* Appends what was counted and is due, or all of it. Any thread. */
+void kb_store_append_repeats(struct kb_store *s, bool all);
 
 /* Starts the thread over a connection that is taken over. */
 void kb_lane_start(struct kb_lane *l, struct kb_store *s, struct kb_backend *db, bool reader);

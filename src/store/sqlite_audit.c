@@ -1,5 +1,5 @@
 /* Audit events in SQLite: appended, and read newest first. */
-#include "store/sqlite.h"
+#include "store/sqlite_lists.h"
 
 #include "base/mem.h"
 
@@ -44,7 +44,8 @@ bool kb_sqlite_append_event(struct kb_backend *b, const struct kb_audit_event *e
                      KB_TEXT(name), KB_TEXT(e->channel), KB_TEXT(e->reason), KB_TEXT(e->detail),
                      KB_NUMBER_OR_NULL(e->has_bytes, e->bytes_from_client),
                      KB_NUMBER_OR_NULL(e->has_bytes, e->bytes_from_server),
-                     KB_NUMBER_OR_NULL(e->has_bytes, e->duration), KB_TEXT(*owner ? owner : NULL));
+                     KB_NUMBER_OR_NULL(e->has_bytes, e->duration),
+                     KB_NUMBER(e->count ? e->count : 1), KB_TEXT(*owner ? owner : NULL));
 }
 
 enum kb_store_status kb_sqlite_append_audit(struct kb_backend *b, struct kb_store_call *call)
@@ -59,11 +60,7 @@ enum kb_store_status kb_sqlite_append_audit(struct kb_backend *b, struct kb_stor
     return ok ? KB_STORE_OK : KB_STORE_FAILED;
 }
 
-#define COLUMNS                                                                                    \
-    "id, time, event, node, request_id, session_id, grant_id, actor, user_name, client_address,"   \
-    " source, console, console_name, channel, reason, detail, bytes_from_client,"                  \
-    " bytes_from_server, duration, owner"
-
+/* The columns of kb_query_audit. */
 static uint64_t read_row(struct kb_rows *q, struct kb_audit_event *e)
 {
     *e = (struct kb_audit_event){.time = kb_sql_number(q, 1)};
@@ -93,58 +90,9 @@ static uint64_t read_row(struct kb_rows *q, struct kb_audit_event *e)
     e->bytes_from_client = (uint64_t)kb_sql_number(q, column);
     e->bytes_from_server = (uint64_t)kb_sql_number(q, column + 1);
     e->duration = kb_sql_number(q, column + 2);
-    kb_sql_copy_to(q, column + 3, e->owner, sizeof e->owner);
+    e->count = (unsigned)kb_sql_number(q, column + 3);
+    kb_sql_copy_to(q, column + 4, e->owner, sizeof e->owner);
     return (uint64_t)kb_sql_number(q, 0);
-}
-
-/* Only the filters that are set, so that each query can use its index. The texts are ours; what the
- * caller gave is bound. */
-struct query {
-    struct kb_buf sql;
-    struct kb_bind values[9];
-    size_t count;
-};
-
-static void where(struct query *q, const char *condition, struct kb_bind value)
-{
-    q->values[q->count++] = value;
-    kb_buf_add_str(&q->sql, q->count == 1 ? " WHERE " : " AND ");
-    /* % stands for the value's number, as often as the condition needs it */
-    for (; *condition; condition++) {
-        if (*condition == '%')
-            kb_buf_printf(&q->sql, "?%zu", q->count);
-        else
-            kb_buf_add(&q->sql, condition, 1);
-    }
-}
-
-static void where_text(struct query *q, const char *condition, const char *text)
-{
-    if (text)
-        where(q, condition, (struct kb_bind)KB_TEXT(text));
-}
-
-static void build(struct query *q, const struct kb_store_list_audit *c,
-                  const struct kb_cursor *after, unsigned limit)
-{
-    kb_buf_add_str(&q->sql, "SELECT " COLUMNS " FROM audit");
-    where_text(q, "source = %", c->source);
-    where_text(q, "(console = % OR console_name = %)", c->console);
-    where_text(q, "(user_name = % OR actor = %)", c->user);
-    where_text(q, "event = %", c->event);
-    if (c->since)
-        where(q, "time >= %", (struct kb_bind)KB_NUMBER(c->since));
-    if (c->until)
-        where(q, "time < %", (struct kb_bind)KB_NUMBER(c->until));
-    if (after->parts[0]) {
-        where(q, "time <= %", (struct kb_bind)KB_NUMBER(strtoll(after->parts[0], NULL, 10)));
-        size_t time = q->count;
-        where(q, "(time, id) < ", (struct kb_bind)KB_NUMBER(strtoll(after->parts[1], NULL, 10)));
-        kb_buf_printf(&q->sql, "(?%zu, ?%zu)", time, q->count);
-    }
-    q->values[q->count++] = (struct kb_bind)KB_NUMBER(limit);
-    kb_buf_printf(&q->sql, " ORDER BY time DESC, id DESC LIMIT ?%zu", q->count);
-    kb_buf_add(&q->sql, "", 1);
 }
 
 enum kb_store_status kb_sqlite_list_audit(struct kb_backend *b, struct kb_store_call *call)
@@ -158,11 +106,9 @@ enum kb_store_status kb_sqlite_list_audit(struct kb_backend *b, struct kb_store_
     if (!kb_cursor_read(c->after, 2, &after))
         return KB_STORE_NOT_FOUND;
     unsigned limit = kb_list_limit(c->limit), reach = kb_list_reach(&c->filter, limit), seen = 0;
-    struct query query = {0};
-    build(&query, c, &after, reach + 1);
-    kb_auto(kb_buf_finish) struct kb_buf sql = query.sql;
-    kb_sql_use struct kb_rows q =
-        kb_sql_start_text((struct kb_sqlite *)b, (const char *)sql.data, query.values);
+    kb_auto(kb_query_finish) struct kb_query query;
+    kb_query_audit(&query, c, &after, reach + 1);
+    kb_sql_use struct kb_rows q = kb_query_start((struct kb_sqlite *)b, &query);
     int64_t last_time = 0;
     uint64_t last_id = 0;
     while (kb_sql_next(&q)) {

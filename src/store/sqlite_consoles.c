@@ -1,5 +1,5 @@
 /* Consoles in SQLite: taking over a source's list, and reading them. */
-#include "store/sqlite.h"
+#include "store/sqlite_lists.h"
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -52,12 +52,10 @@ enum kb_store_status kb_sqlite_list_consoles(struct kb_backend *b, struct kb_sto
     if (!kb_cursor_read(c->after, 3, &after))
         return KB_STORE_NOT_FOUND;
     unsigned limit = kb_list_limit(c->limit), reach = kb_list_reach(&c->filter, limit), seen = 0;
-    const char *q_text = c->q && *c->q ? c->q : NULL;
     kb_auto(kb_console_row_finish) struct kb_console_row row = {0};
-    kb_sql_use struct kb_rows q =
-        kb_sql((struct kb_sqlite *)b, KB_SQL_CONSOLES_LIST, KB_TEXT(c->source), KB_TEXT(q_text),
-               KB_TEXT(after.parts[0]), KB_TEXT(after.parts[1]), KB_TEXT(after.parts[2]),
-               KB_NUMBER(reach + 1), KB_NUMBER(c->in_use));
+    kb_auto(kb_query_finish) struct kb_query query;
+    kb_query_consoles(&query, c, &after, reach + 1);
+    kb_sql_use struct kb_rows q = kb_query_start((struct kb_sqlite *)b, &query);
     while (kb_sql_next(&q)) {
         if (c->count == limit || seen++ == reach) {
             /* row is the last one that was passed over, if it comes after the last of the list */

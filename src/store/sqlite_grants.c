@@ -1,7 +1,7 @@
 /* Grants in SQLite: made, traded, redeemed, revoked, expired. Trading and redeeming are one UPDATE
  * each, so that of two that come at once, also on two nodes, one wins; only when it changes nothing
  * the reason is looked up. */
-#include "store/sqlite.h"
+#include "store/sqlite_lists.h"
 
 #include "base/mem.h"
 
@@ -27,7 +27,7 @@ static void read_row(struct kb_rows *q, struct kb_grant_row *r)
     kb_sql_copy_to(q, 0, r->id, sizeof r->id);
 }
 #define EXCHANGED_AT 14
-#define LIST_CONSOLE_NAME 15 /* KB_SQL_GRANTS_LIST alone */
+#define LIST_CONSOLE_NAME 15 /* kb_query_grants alone */
 #define LIST_OWNER 16
 
 /* Returns OK with *row filled in, NOT_FOUND with it zeroed, or FAILED. Steps to the end: a
@@ -105,11 +105,10 @@ enum kb_store_status kb_sqlite_list_grants(struct kb_backend *b, struct kb_store
     if (!kb_cursor_read(c->after, 2, &after))
         return KB_STORE_NOT_FOUND;
     unsigned limit = kb_list_limit(c->limit), reach = kb_list_reach(&c->filter, limit), seen = 0;
-    int64_t before = after.parts[0] ? strtoll(after.parts[0], NULL, 10) : 0;
     kb_auto(kb_grant_row_finish) struct kb_grant_row row = {0};
-    kb_sql_use struct kb_rows q = kb_sql(
-        (struct kb_sqlite *)b, KB_SQL_GRANTS_LIST, KB_TEXT(c->created_by),
-        KB_NUMBER_OR_NULL(after.parts[0], before), KB_TEXT(after.parts[1]), KB_NUMBER(reach + 1));
+    kb_auto(kb_query_finish) struct kb_query query;
+    kb_query_grants(&query, c, &after, reach + 1);
+    kb_sql_use struct kb_rows q = kb_query_start((struct kb_sqlite *)b, &query);
     while (kb_sql_next(&q)) {
         if (c->count == limit || seen++ == reach) {
             /* row is the last one that was passed over, if it comes after the last of the list */

@@ -1,7 +1,7 @@
 /* Every statement that is prepared once. Private to sqlite*.c.
  *
- * W: the writing connection prepares it, R: the reading one, A: both. The one list that is put
- * together from its filters (audit) is in sqlite_audit.c. */
+ * W: the writing connection prepares it, R: the reading one, A: both. The lists that are
+ * put together from their filters are in sqlite_lists.c. */
 #ifndef KB_STORE_SQLITE_STATEMENTS_H
 #define KB_STORE_SQLITE_STATEMENTS_H
 
@@ -55,12 +55,6 @@
     X(CONSOLE_GET, A,                                                                              \
       "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE c.source = ?1 AND c.uuid = ?2")             \
     X(CONSOLE_FACTS, W, "SELECT name, owner FROM consoles WHERE source = ?1 AND uuid = ?2")        \
-    X(CONSOLES_LIST, R,                                                                            \
-      "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE (?1 IS NULL OR c.source = ?1)"              \
-      " AND (?2 IS NULL OR instr(fold(c.name), fold(?2)) OR instr(fold(c.uuid), fold(?2)))"        \
-      " AND (?3 IS NULL OR (c.name, c.source, c.uuid) > (?3, ?4, ?5))"                             \
-      " AND (?7 = 0 OR " KB_SQL_IN_USE ")"                                                         \
-      " ORDER BY c.name, c.source, c.uuid LIMIT ?6")                                               \
     /* grants */                                                                                   \
     X(GRANT_INSERT, W,                                                                             \
       "INSERT INTO grants (id, source, uuid, user_name, created_by, client_address, policy,"       \
@@ -89,13 +83,6 @@
       "UPDATE grants SET expired_at = ?1 WHERE id IN (SELECT id FROM grants"                       \
       " WHERE redeemed_at = 0 AND revoked_at = 0 AND expired_at = 0 AND expires_at < ?1"           \
       " ORDER BY expires_at LIMIT ?2) RETURNING " KB_SQL_GRANT)                                    \
-    X(GRANTS_LIST, R,                                                                              \
-      "SELECT " KB_SQL_GRANT ", (SELECT c.name FROM consoles c"                                    \
-      " WHERE c.source = grants.source AND c.uuid = grants.uuid), (SELECT c.owner FROM consoles c" \
-      " WHERE c.source = grants.source AND c.uuid = grants.uuid)"                                  \
-      " FROM grants WHERE (?1 IS NULL OR created_by = ?1)"                                         \
-      " AND (?2 IS NULL OR (created_at, id) < (?2, ?3))"                                           \
-      " ORDER BY created_at DESC, id DESC LIMIT ?4")                                               \
     /* sessions */                                                                                 \
     X(SESSION_INSERT, W,                                                                           \
       "INSERT INTO sessions (id, node, grant_id, source, uuid, console_name, user_name,"           \
@@ -135,9 +122,9 @@
     X(AUDIT_INSERT, W,                                                                             \
       "INSERT INTO audit (time, event, node, request_id, session_id, grant_id, actor, user_name,"  \
       " client_address, source, console, console_name, channel, reason, detail,"                   \
-      " bytes_from_client, bytes_from_server, duration, owner)"                                    \
+      " bytes_from_client, bytes_from_server, duration, count, owner)"                             \
       " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18,"  \
-      " ?19)")                                                                                     \
+      " ?19, ?20)")                                                                                \
     X(AUDIT_DROP, W,                                                                               \
       "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE time < ?1 ORDER BY time LIMIT "   \
       "?2)")                                                                                       \

@@ -33,6 +33,7 @@ static struct kb_backend *open_lane(struct kb_store *s, bool reader, char **erro
 
 static void free_store(struct kb_store *s)
 {
+    kb_repeats_finish(&s->repeats);
     free(s->where);
     free(s->state_dir);
     free(s->node);
@@ -60,6 +61,7 @@ struct kb_store *kb_store_create(const char *url, const char *state_dir, const c
     s->node = kb_strdup(node);
     s->kept_end = &s->kept;
     atomic_store(&s->clock, kb_clock_wall_ms);
+    kb_repeats_init(&s->repeats);
     struct kb_backend *writer = open_lane(s, false, error);
     struct kb_backend *reader = writer ? open_lane(s, true, error) : NULL;
     if (!reader) {
@@ -81,6 +83,7 @@ void kb_store_destroy(struct kb_store *s)
     if (!s)
         return;
     kb_lane_stop(&s->reader);
+    kb_store_append_repeats(s, true);
     kb_lane_stop(&s->writer);
     kb_lanes_finish(s);
     free_store(s);
@@ -157,7 +160,17 @@ static void append(struct kb_store *s, struct kb_store_append_audit *c)
 
 void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e)
 {
-    append(s, append_call(s, e));
+    if (!kb_repeats_hold(&s->repeats, e, atomic_load(&s->clock)()))
+        append(s, append_call(s, e));
+}
+
+void kb_store_append_repeats(struct kb_store *s, bool all)
+{
+    for (struct kb_audit_event *e;
+         (e = kb_repeats_take(&s->repeats, atomic_load(&s->clock)(), all));) {
+        append(s, append_call(s, e));
+        free(e);
+    }
 }
 
 void kb_store_audit_channel(struct kb_store *s, const struct kb_audit_event *e,

@@ -346,11 +346,13 @@ struct kb_audit_event {
     bool has_bytes;
     uint64_t bytes_from_client, bytes_from_server;
     int64_t duration;
+    unsigned count; /* how many alike it stands for; 0 is 1 */
 };
 
 /* Writes the event as a log line and hands it to the store thread. Any thread, never waits. While
  * the store is failing some thousands of events are kept and written later; more are dropped and
- * counted. */
+ * counted. grant.denied and channel.refused that come again and again are counted into one event
+ * that comes later (store/repeats.h), also those that calls audit. */
 void kb_store_audit(struct kb_store *s, const struct kb_audit_event *e);
 /* The same with a row that belongs to the event, in one transaction: the channel of a
  * channel.closed; who ended the session of a session.terminated (apikey_id "": not with a key). */

@@ -37,7 +37,9 @@ class Api:
     """One connection, made anew when the daemon has said that it closes it. It writes what it is
     told, also what no client should."""
 
-    def __init__(self, kerbside: Kerbside, token: str | None = None):
+    def __init__(self, kerbside: Kerbside, token: str | None = None, source: str | None = None):
+        """source: the address to come from."""
+        self.source = (source, 0) if source else None
         self.address, self.tls, self.token = kerbside.address, kerbside.client_tls(), token
         self.sock: ssl.SSLSocket | None = None
 
@@ -54,7 +56,7 @@ class Api:
         if not self.sock and method not in SNIFFED:
             self.send("GET", "/healthz")  # so that the port knows that this is HTTP
         if not self.sock:
-            raw = socket.create_connection(self.address, PATIENCE)
+            raw = socket.create_connection(self.address, PATIENCE, self.source)
             self.sock = self.tls.wrap_socket(raw, server_hostname=self.address[0])
         try:
             self.sock.sendall(head + (body or b""))

@@ -118,7 +118,7 @@ def bulk(world):
     columns = [row[1] for row in store.execute("PRAGMA table_info(audit)") if row[1] != "id"]
     row = {**dict.fromkeys(columns, ""), "time": 1, "event": "grant.created", "source": "bulk",
            "detail": "x" * 500, "bytes_from_client": None, "bytes_from_server": None,
-           "duration": None}
+           "duration": None, "count": 1}
     with contextlib.closing(store):
         store.execute("BEGIN IMMEDIATE")
         store.executemany(

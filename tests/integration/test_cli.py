@@ -196,6 +196,10 @@ def user_words(cli, world):
     assert cli.run("user", "passwd", name, "--password-stdin", stdin="another long one\n") == ""
     body = {"username": name, "password": "another long one"}
     assert world.kerbside.call("POST", "/api/v1/login", body)[0] == 200
+    assert cli.run("user", "role", name, "auditor") == ""
+    assert {"name": name, "role": "auditor"}.items() <= next(
+        user for user in cli.json("user", "list") if user["name"] == name).items()
+    cli.run("user", "role", name, "emperor", status=REFUSED)
     assert cli.run("user", "remove", name) == ""
     assert name not in cli.run("user", "list")
 
@@ -230,6 +234,7 @@ WORDS = {
     "user add": user_words,
     "user list": a_list("user", "list", has="admin"),
     "user passwd": user_words,
+    "user role": user_words,
     "user remove": user_words,
     "apikey create": apikey_words,
     "apikey list": a_list("apikey", "list", has="a key w"),

@@ -85,13 +85,13 @@ def test_diagnosis(lab, browser):
     browser.gone("dialog")
     assert browser.focused().accessible_name == "Diagnose server"
     browser.click("Diagnose gone")
-    browser.see("dialog", "It fails here: the hypervisor can be reached.")
+    browser.see("dialog", "It fails at this: the connection to the hypervisor.")
     (hop,) = [h for h in kerbside.ask("GET", "/api/v1/consoles/lab/gone/diagnosis")["hops"]
               if h["result"] == "failed"]
     shown = browser.find("[data-hop=connect]").text
     assert "Failed" in shown and "What to do:" in shown and hop["detail"] in shown
     assert browser.find("[data-hop=ticket] .badge").text == "Not tried"
-    assert "It fails here" in browser.said()
+    assert "It fails at this" in browser.said()
     kerbside.configuration["sources"][0]["consoles"].pop()
     kerbside.write_configuration()
     kerbside.reload()

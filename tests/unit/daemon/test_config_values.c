@@ -45,6 +45,8 @@ static void test_defaults(void **state)
     assert_int_equal(c->timeouts.setup, 10000);
     assert_int_equal(c->timeouts.connect, 5000);
     assert_int_equal(c->timeouts.link, 10000);
+    assert_int_equal(c->timeouts.request, 60000);
+    assert_int_equal(c->http_requests, 500);
     assert_int_equal(c->max_connections, 10000);
     assert_int_equal(c->source_count, 1);
     assert_int_equal(c->warnings, 0);
@@ -55,20 +57,21 @@ static void test_defaults(void **state)
 static void test_all_values(void **state)
 {
     struct fixture *f = *state;
-    struct kb_config *c = load(
-        f, "listen:\n"
-           "  - {address: 'localhost:1', accept: [http]}\n"
-           "  - {address: '[fe80::1%lo]:2', accept: [spice, http, redirect]}\n"
-           "  - {address: '*:0', accept: [redirect]}\n"
-           "metrics: {address: '[::1]:9'}\n"
-           "public: {host: 2001:db8::1, spice_port: 5, plain_port: 6}\n"
-           "state_dir: state\nruntime_dir: /tmp/r\nstore: {url: 'sqlite:/x/y.db'}\n"
-           "node: {name: gateway, loops: 256}\n"
-           "grants: {start_within: 1s, exchange_within: 24h, max_session: 8h, idle_timeout: "
-           "1500ms, reusable: yes}\n"
-           "identity: {local: {enabled: False}}\n"
-           "log: {format: \"json\", level: debug}\ndrain: 0\n"
-           "timeouts: {setup: 100ms, connect: 5m, link: 1m}\nlimits: {connections: 7}\n" SOURCES);
+    struct kb_config *c =
+        load(f, "listen:\n"
+                "  - {address: 'localhost:1', accept: [http]}\n"
+                "  - {address: '[fe80::1%lo]:2', accept: [spice, http, redirect]}\n"
+                "  - {address: '*:0', accept: [redirect]}\n"
+                "metrics: {address: '[::1]:9'}\n"
+                "public: {host: 2001:db8::1, spice_port: 5, plain_port: 6}\n"
+                "state_dir: state\nruntime_dir: /tmp/r\nstore: {url: 'sqlite:/x/y.db'}\n"
+                "node: {name: gateway, loops: 256}\n"
+                "grants: {start_within: 1s, exchange_within: 24h, max_session: 8h, idle_timeout: "
+                "1500ms, reusable: yes}\n"
+                "identity: {local: {enabled: False}}\n"
+                "log: {format: \"json\", level: debug}\ndrain: 0\n"
+                "timeouts: {setup: 100ms, connect: 5m, link: 1m, request: 1s}\nlimits: "
+                "{connections: 7, http_requests: 0}\n" SOURCES);
     assert_problems(f, "");
     assert_non_null(c);
     assert_int_equal(c->listen_count, 3);
@@ -105,6 +108,8 @@ static void test_all_values(void **state)
     assert_int_equal(c->timeouts.setup, 100);
     assert_int_equal(c->timeouts.connect, 300000);
     assert_int_equal(c->timeouts.link, 60000);
+    assert_int_equal(c->timeouts.request, 1000);
+    assert_int_equal(c->http_requests, 0);
     assert_int_equal(c->max_connections, 7);
     kb_config_destroy(c);
 }

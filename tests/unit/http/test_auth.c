@@ -131,12 +131,51 @@ static int start(void **state)
     return kb_secret_start() ? 0 : -1;
 }
 
+#define SECOND INT64_C(1000000) /* of a pace's clock */
+
+static void test_pace(void **state)
+{
+    (void)state;
+    struct kb_limit *l = kb_zalloc(sizeof *l);
+    kb_limit_init(l, 20, 10000); /* two a second, twenty at once */
+    int64_t now = 5 * SECOND;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(kb_limit_pace(l, "address", "a", now), 0);
+    assert_int_equal(kb_limit_pace(l, "address", "a", now), 500);
+    assert_int_equal(kb_limit_pace(l, "address", "a", now + 499 * 1000), 1);
+    /* Others are others. */
+    assert_int_equal(kb_limit_pace(l, "address", "b", now), 0);
+    assert_int_equal(kb_limit_pace(l, "user", "a", now), 0);
+    /* From then on, two a second, and who was refused has lost nothing. */
+    int served = 0;
+    for (int ms = 500; ms < 10500; ms += 100)
+        served += kb_limit_pace(l, "address", "a", now + ms * 1000) == 0;
+    assert_int_equal(served, 20);
+    /* After a pause all of it is back, and no more. */
+    now += 100 * SECOND;
+    for (served = 0; kb_limit_pace(l, "address", "a", now) == 0; served++)
+        ;
+    assert_int_equal(served, 20);
+    /* Another pace from now on; none at all. */
+    kb_limit_set(l, 20, 10000); /* is no change */
+    assert_int_equal(kb_limit_pace(l, "address", "a", now), 500);
+    kb_limit_set(l, 1000, 10000);
+    for (served = 0; kb_limit_pace(l, "address", "a", now) == 0; served++)
+        ;
+    assert_int_equal(served, 1000);
+    assert_int_equal(kb_limit_pace(l, "address", "a", now), 10);
+    kb_limit_set(l, 0, 10000);
+    assert_int_equal(kb_limit_pace(l, "address", "a", now), 0);
+    kb_limit_finish(l);
+    free(l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bearer),      cmocka_unit_test(test_cookie),
         cmocka_unit_test(test_csrf),        cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_limit_flood),
+        cmocka_unit_test(test_limit_flood), cmocka_unit_test(test_pace),
     };
     return cmocka_run_group_tests(tests, start, NULL);
 }

@@ -301,6 +301,25 @@ static void test_move(void **state)
     free(b.received);
 }
 
+/* What was queued and the end arrive, and nothing lives on. */
+static void test_hang_up(void **state)
+{
+    (void)state;
+    struct kb_loop *l = kb_loop_create(0);
+    uint8_t room[64];
+    struct side a = {.read_size = 8, .received = room}, b = {.read_size = 8, .received = room};
+    connect_sides(l, &a, &b);
+    kb_conn_accept_tls(a.conn, server_ctx);
+    kb_conn_connect_tls(b.conn, client_ctx, "localhost");
+    run_until(l, both_ready, &a, &b);
+    kb_conn_queue(a.conn, kb_span("bye", 3));
+    kb_conn_hang_up(a.conn);
+    run_until(l, b_ended, &a, &b);
+    assert_int_equal(b.got, 3);
+    kb_conn_destroy(b.conn);
+    kb_loop_destroy(l); /* aborts if a's socket were still watched */
+}
+
 /* Two ends of a TCP connection; a unix socket knows no reset. */
 static void connect_tcp(int pair[2])
 {
@@ -396,6 +415,7 @@ int main(void)
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_last_words), cmocka_unit_test(test_untrusted),
         cmocka_unit_test(test_move),       cmocka_unit_test(test_spent),
+        cmocka_unit_test(test_hang_up),
     };
     return cmocka_run_group_tests_name("net/conn", tests, set_up, tear_down);
 }

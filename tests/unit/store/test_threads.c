@@ -2,6 +2,8 @@
  * the order of the posts, and an end answers what was posted. */
 #include "fixture.h"
 
+#include "store/repeats.h"
+
 static int setup_console(void **state)
 {
     setup(state);
@@ -48,6 +50,19 @@ static void *racer(void *arg)
     return NULL;
 }
 
+/* Those that were counted into one event too; it comes when their ten seconds are over. */
+static unsigned denied_in_all(struct fixture *f)
+{
+    unsigned n = 0;
+    test_now += KB_REPEATS_MS;
+    count_events(f, "grant.denied"); /* lets the writing thread see that they are */
+    struct kb_store_list_audit c = events(f, "grant.denied");
+    for (size_t i = 0; i < c.count; i++)
+        n += c.rows[i].count;
+    kb_store_list_audit_finish(&c);
+    return n;
+}
+
 static void race(struct fixture *f, bool exchange)
 {
     for (int i = 0; i < ROUNDS; i++) {
@@ -68,7 +83,7 @@ static void race(struct fixture *f, bool exchange)
         assert_int_equal(atomic_load(&r.used), RACERS - 1);
     }
     assert_int_equal(count_events(f, exchange ? "grant.exchanged" : "session.started"), ROUNDS);
-    assert_int_equal(count_events(f, "grant.denied"), ROUNDS * (RACERS - 1));
+    assert_int_equal(denied_in_all(f), ROUNDS * (RACERS - 1));
 }
 
 static void test_one_redeems(void **state)
