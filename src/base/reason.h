@@ -51,6 +51,9 @@ enum {
     X(TOKEN_ADDRESS, "token_address", 7, "the grant is pinned to another client address")          \
     X(CHANNEL_FORBIDDEN, "channel_forbidden", 7,                                                   \
       "the session's policy does not allow the channel")                                           \
+    X(POLICY_UNKNOWN, "policy_unknown", 7,                                                         \
+      "the grant names a policy that the configuration no longer has; ask for a new one")          \
+    X(HOURS, "hours", 7, "the session's policy does not allow sessions at this hour")              \
     X(CONNECTION_ID, "connection_id", 8, "the connection id is not that of the token's session")   \
     X(STORE_FAILED, "store_failed", 1, "the store did not answer; see the daemon's log")           \
     X(CONSOLE_GONE, "console_gone", 9, "the source no longer lists the console")                   \

@@ -252,6 +252,7 @@ static void read_source(struct kb_config_reader *r, struct kb_config *c, yaml_no
         struct kb_config_source_draft draft = {0};
         check_type(r, node, type);
         kb_config_read_mapping(r, node, kb_config_static.keys, kb_config_static.count, &draft);
+        kb_config_attach_policies(r, &draft);
         keep_source(r, c, node, &draft);
         free(draft.places);
     }

@@ -35,8 +35,8 @@ static enum kb_reason judge(struct kb_channel *ch, struct kb_leg *from,
     }
     if (ch->type == KB_CHANNEL_INPUTS && d == KB_FROM_CLIENT && kb_inputs_is_input(piece))
         s->input_us = kb_clock_us();
-    if (kb_policy_judge(s->policy, ch->type, d, piece) == KB_BLOCK) {
-        kb_count_verdict(ch->type, d, "type", "enforced");
+    if (kb_policy_judge(s->rules, ch->type, d, piece) == KB_BLOCK) {
+        kb_channel_verdict(ch, KB_RULE_GRAMMAR_UNKNOWN, KB_RULE_BLOCKED, d, NULL);
         return KB_REASON_POLICY_BLOCKED;
     }
     return KB_REASON_NONE;
@@ -103,6 +103,10 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
             kb_conn_want_read(from->conn, false);
             return;
         }
+        if (from == &ch->server && !kb_ceiling_may_read(ch)) {
+            kb_conn_want_read(from->conn, false);
+            return;
+        }
         if (!from->held)
             from->held = kb_block_get(&ch->shard->loop->blocks);
         struct kb_block *b = from->held;
@@ -120,6 +124,8 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
             return;
         }
         b->end += (uint32_t)got;
+        if (from == &ch->server)
+            kb_ceiling_spend(ch, got);
         bool emptied = from->conn->emptied;
         enum kb_reason reason = forward(ch, from, to);
         if (!kb_conn_flush(to->conn))
@@ -160,6 +166,14 @@ static void on_drained(struct kb_conn *c)
     from->paused = false;
     kb_conn_want_read(from->conn, true);
     pump(ch, from, to);
+}
+
+void kb_channel_resume(struct kb_channel *ch)
+{
+    if (ch->server.paused)
+        return; /* the client's leg is full: it says when it is not */
+    kb_conn_want_read(ch->server.conn, true);
+    pump(ch, &ch->server, &ch->client);
 }
 
 static void on_failed(struct kb_conn *c)
