@@ -98,7 +98,13 @@ enum {
     X(CLIENT_LOST, "client_lost", 0, "the client vanished without closing the channel")            \
     X(SERVER_CLOSED, "server_closed", 0, "the hypervisor closed the channel")                      \
     X(SERVER_LOST, "server_lost", 0, "the hypervisor vanished without closing the channel")        \
-    X(MESSAGE_TOO_LONG, "message_too_long", 0, "a message is longer than its channel allows")      \
+    X(MESSAGE_TOO_LONG, "message_too_long", 0, "a message is longer than its kind can be")         \
+    X(MESSAGE_UNKNOWN, "message_unknown", 0, "SPICE has no such message on its channel")           \
+    X(MESSAGE_TOO_SHORT, "message_too_short", 0, "a message is shorter than its kind can be")      \
+    X(MESSAGE_OUT_OF_PLACE, "message_out_of_place", 0,                                             \
+      "a message came at a time when its kind may not come")                                       \
+    X(MESSAGE_MALFORMED, "message_malformed", 0, "a message does not add up")                      \
+    X(MESSAGE_FLOOD, "message_flood", 0, "too many messages of a kind that is rare by nature")     \
     X(POLICY_BLOCKED, "policy_blocked", 0, "a message is not allowed by the session's policy")     \
     X(MIGRATED, "migrated", 0, "the desktop moved to another hypervisor; open it again")           \
     X(SESSION_ENDED, "session_ended", 0, "the session's main channel ended")                       \
