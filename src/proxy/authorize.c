@@ -88,14 +88,16 @@ static void join(struct kb_channel *ch, struct kb_session *session)
 {
     kb_session_add(session, ch);
     const struct kb_rules *rules = session->rules;
-    if (!kb_limits_allow_channel(&rules->enforced, ch->type)) {
-        kb_count_verdict(ch->type, KB_FROM_CLIENT, kb_rule_name(KB_RULE_CHANNEL),
+    enum kb_rule rule = kb_edit_channel_rule(&rules->enforced, ch->type, ch->id);
+    if (rule != KB_RULE_NONE) {
+        kb_count_verdict(ch->type, KB_FROM_CLIENT, kb_rule_name(rule),
                          kb_rule_action_name(KB_RULE_BLOCKED));
         kb_channel_close(ch, KB_REASON_CHANNEL_FORBIDDEN, NULL);
         return;
     }
-    if (!kb_limits_allow_channel(&rules->all, ch->type))
-        kb_channel_verdict(ch, KB_RULE_CHANNEL, KB_RULE_OBSERVED, KB_FROM_CLIENT, NULL);
+    rule = kb_edit_channel_rule(&rules->all, ch->type, ch->id);
+    if (rule != KB_RULE_NONE)
+        kb_channel_verdict(ch, rule, KB_RULE_OBSERVED, KB_FROM_CLIENT, NULL);
     find_target(ch);
 }
 

@@ -197,6 +197,9 @@ void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *
         return;
     kb_loop_assert(ch->shard->loop);
     bool relayed = ch->state == KB_STATE_RELAY;
+    kb_edit_destroy(ch->edit, &ch->edited);
+    ch->edit = NULL;
+    kb_content_finish(&ch->edited);
     kb_channel_sum_verdicts(ch);
     if (relayed) {
         audit_closed(ch, reason, detail);

@@ -9,7 +9,7 @@
 #define KB_PROXY_CHANNEL_H
 
 #include "base/log.h"
-#include "policy/verdicts.h"
+#include "policy/edit.h"
 #include "proxy/shard.h"
 #include "spice/link.h"
 #include "spice/stream.h"
@@ -63,6 +63,9 @@ struct kb_channel {
     uint8_t type, id; /* known from the link message on */
     struct kb_leg client, server;
     struct kb_setup *setup;
+    struct kb_grammar_walk grammar; /* of both legs' streams */
+    struct kb_edit *edit;           /* NULL: nothing on this channel is ever edited */
+    struct kb_content edited;       /* what the edits want sent, until its turn */
     uint64_t held_us; /* since when the server leg waits for the session's bandwidth; 0: no */
     struct kb_verdicts *verdicts; /* NULL until a rule acts */
     struct kb_timer deadline;
@@ -96,6 +99,9 @@ void kb_channel_verdict(struct kb_channel *ch, enum kb_rule rule, enum kb_rule_a
                         enum kb_direction d, const char *detail);
 /* Audits the totals; called by kb_channel_close. */
 void kb_channel_sum_verdicts(struct kb_channel *ch);
+
+/* facts.c: something was moved through the channel or plugged in; audits it. */
+void kb_channel_fact(struct kb_channel *ch, const struct kb_fact *f);
 
 /* link.c: starts reading the client's link message; ends with kb_channel_authorize. */
 void kb_channel_link(struct kb_channel *ch, struct kb_span prefix);

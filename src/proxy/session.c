@@ -143,6 +143,7 @@ void kb_session_tick(struct kb_session *s, uint64_t now_us, unsigned ticks)
     {
         tick_leg(&ch->client);
         tick_leg(&ch->server);
+        kb_grammar_tick(&ch->grammar);
     }
     if (ticks % RTT_EVERY == 0 && s->main && s->main->state == KB_STATE_RELAY) {
         uint32_t rtt = kb_conn_rtt_us(s->main->client.conn);

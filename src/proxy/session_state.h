@@ -3,7 +3,7 @@
 #define KB_PROXY_SESSION_STATE_H
 
 #include "policy/book.h"
-#include "policy/policy.h"
+#include "policy/rules.h"
 #include "proxy/ceiling.h"
 #include "proxy/channel.h"
 #include "store/store.h"
@@ -14,7 +14,8 @@ struct kb_session {
     struct kb_shard *shard;
     struct kb_session_row row;
     struct kb_hash token_hash;
-    struct kb_rules *rules;            /* counted; replaced as a whole at a reload */
+    struct kb_rules *rules; /* counted; replaced as a whole at a reload */
+    struct kb_edit_session edit;
     int64_t max_session, idle_timeout; /* ms, 0 none: the shorter ones of grant and rules */
     struct kb_ceiling ceiling;
     struct kb_target *target; /* how to reach the console; got once, at the first dial */

@@ -210,7 +210,7 @@ def test_bandwidth(world):
     wide = {**POLICIES, "narrow": {"bandwidth": f"{RATE}"}}
     with world.kerbside.settings(policies=wide):
         with Session(world.kerbside, world.server, policy="narrow") as session:
-            display = session.channel(DISPLAY)
+            display = session.display()
             whole = message(304, bytes(RATE * 3 - 6))
             sender = threading.Thread(target=display.server.send, args=(whole,), daemon=True)
             began = time.monotonic()
@@ -234,7 +234,7 @@ def test_bandwidth_is_raised_by_a_reload(world):
     """A channel that would wait for hours goes on at once."""
     with world.kerbside.settings(policies={**POLICIES, "narrow": {"bandwidth": "10"}}):
         with Session(world.kerbside, world.server, policy="narrow") as session:
-            display = session.channel(DISPLAY)
+            display = session.display()
             whole = message(304, bytes(1_000_000))
             sender = threading.Thread(target=display.server.send, args=(whole,), daemon=True)
             sender.start()
@@ -248,7 +248,7 @@ def test_bandwidth_on_trial(world):
     narrow = {"mode": "observe", "bandwidth": "1kB"}
     with world.kerbside.settings(policies={**POLICIES, "narrow": narrow}):
         with Session(world.kerbside, world.server, policy="narrow") as session:
-            display = session.channel(DISPLAY)
+            display = session.display()
             whole = message(304, bytes(500_000))
             display.server.send(whole)
             assert display.client.read(len(whole)) == whole
