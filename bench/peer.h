@@ -55,4 +55,8 @@ void cycle_make(struct cycle *c, enum mix mix);
 #define ECHO_SIZE 64
 #define MSG_HEADER 6
 
+/* Every port's name, and the body of the INIT that tells it. */
+#define PORT_NAME "org.test.bench"
+#define PORT_INIT_SIZE (9 + sizeof PORT_NAME)
+
 #endif

@@ -105,6 +105,7 @@ class Proxy:
 
 class KerbsideProxy(Proxy):
     name = "kerbside"
+    settings: dict = {}
 
     def __init__(self, program: Path, scratch: Path, back: Back, pki: Pki):
         console = {"uuid": UUID, "name": "bench", "hypervisor": "hypervisor.bench",
@@ -116,7 +117,7 @@ class KerbsideProxy(Proxy):
             console |= {"insecure_port": back.port}
             more = {"tls": "plain"}
         self._daemon = Kerbside(scratch, [source("lab", [console], **more)],
-                                settings={"node": {"loops": 1}}, enter=pinned(PROXY_CPU))
+                                settings={"node": {"loops": 1}, **self.settings}, enter=pinned(PROXY_CPU))
         self.port, self.pid = self._daemon.port, self._daemon.process.pid
         vv = self._daemon.vv("lab", UUID, reusable=True, start_within="12h").read_text()
         values = dict(line.split("=", 1) for line in vv.splitlines() if "=" in line)
@@ -126,6 +127,19 @@ class KerbsideProxy(Proxy):
 
     def stop(self):
         self._daemon.stop()
+
+
+class PoliciesProxy(KerbsideProxy):
+    """With everything governed that can be, in the strictest way that lets the load pass."""
+
+    name = "policies"
+    settings = {"policies": {"default": {
+        "clipboard": {"out": False, "text_only": True, "max_bytes": "64KiB", "primary": False},
+        "files": {"max_size": "10MB", "names": ["*.pdf", "!x*"]},
+        "folders": "read_only", "usb": {"filter": "0x08,-1,-1,-1,0|-1,-1,-1,-1,1"},
+        "microphone": False, "smartcard": False, "ports": ["org.test.*", "!*monitor*"],
+        "resize": False, "screens": 16, "view_only": False,
+    }}}
 
 
 class HaproxyProxy(Proxy):

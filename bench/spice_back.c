@@ -69,6 +69,20 @@ static void say_init(struct peer *p, uint32_t session)
     kb_buf_finish(&out);
 }
 
+/* SpiceMsgPortInit: length and place of the name, opened, the name. */
+static void say_port(struct peer *p)
+{
+    struct kb_buf out = {0};
+    kb_buf_add_u16(&out, SPICE_MSG_PORT_INIT);
+    kb_buf_add_u32(&out, PORT_INIT_SIZE);
+    kb_buf_add_u32(&out, sizeof PORT_NAME);
+    kb_buf_add_u32(&out, 9);
+    kb_buf_add(&out, "\1", 1);
+    kb_buf_add(&out, PORT_NAME, sizeof PORT_NAME);
+    give_all(p, kb_buf_span(&out));
+    kb_buf_finish(&out);
+}
+
 /* False: the peer went before it said anything, as a health check does. */
 static bool do_link(struct channel *ch)
 {
@@ -99,6 +113,8 @@ static bool do_link(struct channel *ch)
     ch->type = l.link.channel_type;
     if (ch->type == KB_CHANNEL_MAIN)
         say_init(p, ++last_session);
+    else if (ch->type == KB_CHANNEL_PORT)
+        say_port(p);
     return true;
 }
 

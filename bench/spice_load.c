@@ -93,6 +93,10 @@ static void open_channel(struct channel *ch, unsigned type, unsigned id, uint32_
     struct kb_link link = {
         .connection_id = connection_id, .channel_type = (uint8_t)type, .channel_id = (uint8_t)id};
     run_link(p, &link);
+    uint8_t init[MSG_HEADER + PORT_INIT_SIZE];
+    if (type == KB_CHANNEL_PORT &&
+        (!take_exactly(p, init, sizeof init) || kb_get_u16(init) != SPICE_MSG_PORT_INIT))
+        die("no port's INIT");
 }
 
 static uint32_t take_session_id(struct peer *p)

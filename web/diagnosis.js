@@ -4,6 +4,7 @@ import * as api from "/web/api.js";
 import { h, name, replace, visible } from "/web/dom.js";
 import { advice, announce, badge, loading, problem, sentence } from "/web/parts.js";
 import { dialog } from "/web/dialog.js";
+import { explainPolicy } from "/web/policy.js";
 
 const HOPS = {
   source: "The source's entry",
@@ -88,10 +89,15 @@ export function diagnose(console) {
     { type: "button", hidden: true, on: { click: () => again.hidden || run() } },
     "Try again",
   );
+  const policy = h(
+    "button",
+    { type: "button", title: "What may a session carry?", on: { click: () => explainPolicy(console) } },
+    "Policy",
+  );
   const shown = dialog({
     title: `Diagnosis of ${title}`,
     cancel: "Close",
-    body: [place, h("div", { class: "row" }, again)],
+    body: [place, h("div", { class: "row" }, again, policy)],
   });
   shown.closed.then(() => stop.abort());
   run();

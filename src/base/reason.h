@@ -51,6 +51,9 @@ enum {
     X(TOKEN_ADDRESS, "token_address", 7, "the grant is pinned to another client address")          \
     X(CHANNEL_FORBIDDEN, "channel_forbidden", 7,                                                   \
       "the session's policy does not allow the channel")                                           \
+    X(POLICY_UNKNOWN, "policy_unknown", 7,                                                         \
+      "the grant names a policy that the configuration no longer has; ask for a new one")          \
+    X(HOURS, "hours", 7, "the session's policy does not allow sessions at this hour")              \
     X(CONNECTION_ID, "connection_id", 8, "the connection id is not that of the token's session")   \
     X(STORE_FAILED, "store_failed", 1, "the store did not answer; see the daemon's log")           \
     X(CONSOLE_GONE, "console_gone", 9, "the source no longer lists the console")                   \
@@ -97,7 +100,13 @@ enum {
     X(CLIENT_LOST, "client_lost", 0, "the client vanished without closing the channel")            \
     X(SERVER_CLOSED, "server_closed", 0, "the hypervisor closed the channel")                      \
     X(SERVER_LOST, "server_lost", 0, "the hypervisor vanished without closing the channel")        \
-    X(MESSAGE_TOO_LONG, "message_too_long", 0, "a message is longer than its channel allows")      \
+    X(MESSAGE_TOO_LONG, "message_too_long", 0, "a message is longer than its kind can be")         \
+    X(MESSAGE_UNKNOWN, "message_unknown", 0, "SPICE has no such message on its channel")           \
+    X(MESSAGE_TOO_SHORT, "message_too_short", 0, "a message is shorter than its kind can be")      \
+    X(MESSAGE_OUT_OF_PLACE, "message_out_of_place", 0,                                             \
+      "a message came at a time when its kind may not come")                                       \
+    X(MESSAGE_MALFORMED, "message_malformed", 0, "a message does not add up")                      \
+    X(MESSAGE_FLOOD, "message_flood", 0, "too many messages of a kind that is rare by nature")     \
     X(POLICY_BLOCKED, "policy_blocked", 0, "a message is not allowed by the session's policy")     \
     X(MIGRATED, "migrated", 0, "the desktop moved to another hypervisor; open it again")           \
     X(SESSION_ENDED, "session_ended", 0, "the session's main channel ended")                       \

@@ -34,6 +34,15 @@ static inline bool kb_span_take(struct kb_span *s, size_t n, struct kb_span *out
     return true;
 }
 
+/* Takes the first n bytes off *s, or all if there are fewer. */
+static inline struct kb_span kb_span_take_most(struct kb_span *s, size_t n)
+{
+    struct kb_span part = kb_span(s->data, s->len < n ? s->len : n);
+    s->data += part.len;
+    s->len -= part.len;
+    return part;
+}
+
 static inline uint16_t kb_get_u16(const uint8_t *p)
 {
     return (uint16_t)(p[0] | p[1] << 8);

@@ -20,6 +20,10 @@ char *kb_client_path(const char *format, ...) __attribute__((format(printf, 1, 2
 /* Appends "?name=value" or "&name=value" to a path; does nothing if value is NULL. */
 void kb_client_add_query(char **path, const char *name, const char *value);
 
+/* "/api/v1/consoles/SOURCE/UUID" of the console that one word (its name) or two name. NULL, said on
+ * stderr, with *status set. cmd_console.c. */
+char *kb_client_console_path(struct kb_client *c, char **args, int count, int *status);
+
 /* One request; body (may be NULL) is taken over. *answer: the JSON, or NULL for an empty answer.
  * Returns the exit status. */
 int kb_client_call(struct kb_client *c, const char *method, const char *path, json_t *body,

@@ -42,27 +42,26 @@ static json_t *exact(const json_t *items, const char *word)
     return found;
 }
 
-/* SOURCE UUID, or the one console that a NAME means: its path in the API, or NULL with *status. */
-static char *console_path(struct kb_client *c, const struct kb_cli_options *o, int *status)
+char *kb_client_console_path(struct kb_client *c, char **args, int count, int *status)
 {
-    if (o->arg_count == 2)
-        return kb_client_path("/api/v1/consoles/%s/%s", o->args[0], o->args[1]);
-    char *path = kb_client_path("/api/v1/consoles?q=%s", o->args[0]);
+    if (count == 2)
+        return kb_client_path("/api/v1/consoles/%s/%s", args[0], args[1]);
+    char *path = kb_client_path("/api/v1/consoles?q=%s", args[0]);
     json_auto_t *items = NULL;
     *status = kb_client_list(c, path, 0, &items);
     free(path);
     if (*status != KB_EXIT_DONE)
         return NULL;
-    json_auto_t *found = exact(items, o->args[0]);
-    size_t count = json_array_size(found);
-    if (count == 1)
+    json_auto_t *found = exact(items, args[0]);
+    size_t hits = json_array_size(found);
+    if (hits == 1)
         return kb_client_path("/api/v1/consoles/%s/%s", text_of(json_array_get(found, 0), "source"),
                               text_of(json_array_get(found, 0), "uuid"));
     fprintf(stderr,
-            count ? "kerbside: %zu consoles have this name; say which:\n"
-                  : "kerbside: no console has this name\n",
-            count);
-    for (size_t i = 0; i < count; i++)
+            hits ? "kerbside: %zu consoles have this name; say which:\n"
+                 : "kerbside: no console has this name\n",
+            hits);
+    for (size_t i = 0; i < hits; i++)
         fprintf(stderr, "    %s %s\n", text_of(json_array_get(found, i), "source"),
                 text_of(json_array_get(found, i), "uuid"));
     *status = KB_EXIT_REFUSED;
@@ -92,7 +91,7 @@ int kb_cmd_console_show(const struct kb_cli_options *o)
     struct kb_client *c = kb_client_create(o, &status);
     if (!c)
         return status;
-    kb_auto_free char *path = console_path(c, o, &status);
+    kb_auto_free char *path = kb_client_console_path(c, o->args, o->arg_count, &status);
     json_auto_t *answer = NULL;
     if (path)
         status = kb_client_call(c, "GET", path, NULL, &answer);
@@ -124,7 +123,7 @@ int kb_cmd_console_diagnose(const struct kb_cli_options *o)
     struct kb_client *c = kb_client_create(o, &status);
     if (!c)
         return status;
-    kb_auto_free char *console = console_path(c, o, &status);
+    kb_auto_free char *console = kb_client_console_path(c, o->args, o->arg_count, &status);
     json_auto_t *answer = NULL;
     if (console) {
         kb_auto_free char *path = kb_printf("%s/diagnosis", console);
@@ -183,7 +182,8 @@ static json_t *grant_body(const struct kb_cli_options *o)
     } texts[] = {{"user", o->user},
                  {"start_within", o->start_within},
                  {"max_session", o->max_session},
-                 {"client_address", o->client_address}};
+                 {"client_address", o->client_address},
+                 {"policy", o->policy}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (texts[i].value)
             json_object_set_new(body, texts[i].key, json_string(texts[i].value));
@@ -199,7 +199,7 @@ static int fetch(const struct kb_cli_options *o, struct kb_buf *file)
     struct kb_client *c = kb_client_create(o, &status);
     if (!c)
         return status;
-    kb_auto_free char *console = console_path(c, o, &status);
+    kb_auto_free char *console = kb_client_console_path(c, o->args, o->arg_count, &status);
     if (console) {
         kb_auto_free char *path = kb_printf("%s/grants", console);
         status = kb_client_fetch_vv(c, path, grant_body(o), file);

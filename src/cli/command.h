@@ -16,7 +16,7 @@ struct kb_cli_options {
     const char *config, *url, *cacert;
     const char *output, *role, *since, *until, *console, *user, *event, *source, *reason, *limit;
     const char *expires_in, *cidr, *query, *start_within, *max_session, *client_address;
-    const char *grant;
+    const char *grant, *groups, *policy;
     bool json, password_stdin, follow, reusable, help;
     char **args;
     int arg_count;
@@ -41,6 +41,9 @@ int kb_cmd_console_show(const struct kb_cli_options *o);
 int kb_cmd_console_vv(const struct kb_cli_options *o);
 int kb_cmd_console_open(const struct kb_cli_options *o);
 int kb_cmd_console_diagnose(const struct kb_cli_options *o);
+int kb_cmd_policy_list(const struct kb_cli_options *o);
+int kb_cmd_policy_show(const struct kb_cli_options *o);
+int kb_cmd_policy_explain(const struct kb_cli_options *o);
 int kb_cmd_session_list(const struct kb_cli_options *o);
 int kb_cmd_session_show(const struct kb_cli_options *o);
 int kb_cmd_session_terminate(const struct kb_cli_options *o);

@@ -220,6 +220,7 @@ static void default_node(struct kb_config *c)
 static void read_root(struct kb_config_reader *r, struct kb_config *c, yaml_node_t *root)
 {
     /* An empty file is an empty mapping: all defaults, and sources missing. */
+    kb_config_read_all_policies(r, root);
     kb_config_read_mapping(r, root, kb_config_top.keys, kb_config_top.count, c);
     default_listen(c);
     default_public(r, c, root);
@@ -234,12 +235,14 @@ struct kb_config *kb_config_parse(const char *file, struct kb_span text, struct 
     struct kb_config_document document;
     struct kb_config *c = kb_zalloc(sizeof *c);
     c->file = kb_strdup(file);
+    c->policies = kb_policy_book_create();
     if (kb_config_document_parse(&document, file, 0, text, &found)) {
         struct kb_config_reader r = {
             .problems = &found,
             .document = &document,
             .documents = 1,
             .budget = KB_CONFIG_BUDGET,
+            .policies = c->policies,
         };
         read_root(&r, c, kb_config_document_root(&document));
     }
@@ -276,6 +279,7 @@ void kb_config_destroy(struct kb_config *c)
     for (size_t i = 0; i < c->source_count; i++)
         kb_source_config_finish(&c->sources[i]);
     kb_identity_config_finish(&c->identity);
+    kb_policy_book_unref(c->policies);
     free(c->listens);
     free(c->sources);
     free(c->file);

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "identity/settings.h"
+#include "policy/book.h"
 #include "source/source.h"
 
 enum { KB_ACCEPT_SPICE = 1, KB_ACCEPT_HTTP = 2, KB_ACCEPT_REDIRECT = 4 };
@@ -50,6 +51,7 @@ struct kb_config {
     } retention;
     bool local_logins; /* identity.local.enabled */
     struct kb_identity_config identity;
+    struct kb_policy_book *policies; /* never NULL; the daemon refs it */
     struct {
         enum kb_log_format format; /* auto */
         enum kb_log_level level;   /* info */

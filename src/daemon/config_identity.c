@@ -74,6 +74,25 @@ void kb_config_read_roles(struct kb_config_reader *r, const struct kb_config_key
     }
 }
 
+void kb_config_read_group_policies(struct kb_config_reader *r, const struct kb_config_key *key,
+                                   yaml_node_t *node, void *base)
+{
+    (void)key;
+    struct kb_identity_config *c = &((struct kb_config *)base)->identity;
+    yaml_node_item_t *items;
+    size_t count;
+    if (!kb_config_items(r, node, &items, &count))
+        return;
+    c->group_policies = kb_calloc(count + 1, sizeof *c->group_policies);
+    for (size_t i = 0; i < count && r->budget; i++) {
+        size_t before = kb_config_enter_index(r, i);
+        kb_config_read_mapping(r, kb_config_node(r->document, items[i]),
+                               kb_config_group_policy.keys, kb_config_group_policy.count,
+                               &c->group_policies[c->group_policy_count++]);
+        kb_config_leave(r, before);
+    }
+}
+
 /* An address of a provider; what follows the host stays, but no slash at the end. */
 static bool read_url(struct kb_config_reader *r, const struct kb_config_key *key, yaml_node_t *node,
                      void *base, bool plain_too)

@@ -22,7 +22,8 @@ struct kb_config_reader {
     const char *source;       /* its name, once known */
     unsigned source_problems; /* in the source being read */
     unsigned sources_skipped;
-    unsigned budget; /* values left */
+    unsigned budget;                 /* values left */
+    struct kb_policy_book *policies; /* the configuration's, read before all else */
 };
 
 struct kb_config_choice {
@@ -81,7 +82,6 @@ kb_config_read kb_config_read_duration; /* int64_t, ms */
 kb_config_read kb_config_read_choice;   /* an enum */
 kb_config_read kb_config_read_secret;   /* struct kb_secret; plain, {file: PATH} or {env: NAME} */
 kb_config_read kb_config_read_ca;       /* char *, PEM; inline or a path */
-kb_config_read kb_config_read_later;    /* nothing: known, but not built yet */
 
 /* NULL if it is a host name or an address (without brackets), or a static text: "is not ...". */
 const char *kb_config_check_host(const char *host);

@@ -89,7 +89,8 @@ static const struct kb_config_key top_keys[] = {
      .max = 256},
     {"identity.oidc.ca", kb_config_read_ca, AT(identity.oidc.ca)},
     {"identity.roles", kb_config_read_roles, .offset = 0},
-    {"policies", kb_config_read_later},
+    {"identity.groups", kb_config_read_group_policies, .offset = 0},
+    {"policies", kb_config_read_policies},
     {"log.format", kb_config_read_choice, AT(log.format), "auto", .choices = log_formats},
     {"log.level", kb_config_read_choice, AT(log.level), "info", .choices = log_levels},
     {"drain", kb_config_read_duration, AT(drain), "10s", 0, HOUR},
@@ -123,6 +124,68 @@ static const struct kb_config_key role_keys[] = {
     {"keys", kb_config_read_texts, ROLE(keys), .max = 128},
     {"sources", kb_config_read_texts, ROLE(scope.sources), .max = 255},
     {"consoles", kb_config_read_texts, ROLE(scope.consoles), .max = 255},
+    {"policy", kb_config_read_policy_name, ROLE(policy)},
+};
+
+#define GROUP(member) .offset = offsetof(struct kb_group_policy, member)
+static const struct kb_config_key group_policy_keys[] = {
+    {"groups", kb_config_read_texts, GROUP(groups), .max = 512, .required = true},
+    {"policy", kb_config_read_policy_name, GROUP(policy), .required = true},
+};
+
+static const struct kb_config_choice modes[] = {{"enforce", 0}, {"observe", 1}, {NULL, 0}};
+
+static const struct kb_config_choice grammars[] = {
+    {"enforce", KB_GRAMMAR_ENFORCE},
+    {"observe", KB_GRAMMAR_OBSERVE},
+    {NULL, 0},
+};
+
+static const struct kb_config_choice folders[] = {
+    {"off", KB_FOLDERS_OFF},
+    {"read_only", KB_FOLDERS_READ_ONLY},
+    {"on", KB_FOLDERS_ON},
+    {NULL, 0},
+};
+
+/* Where a key goes and what kind it is, policy/field.h says. */
+#define FIELD kb_config_read_policy_field
+static const struct kb_config_key policy_keys[] = {
+    {"mode", kb_config_read_choice, .offset = offsetof(struct kb_config_policy_draft, mode),
+     .fallback = "enforce", .choices = modes},
+    {"grammar", FIELD, .choices = grammars},
+    {"clipboard.in", FIELD},
+    {"clipboard.out", FIELD},
+    {"clipboard.primary", FIELD},
+    {"clipboard.text_only", FIELD},
+    {"clipboard.max_bytes", FIELD},
+    {"files.in", FIELD},
+    {"files.max_size", FIELD},
+    {"files.names", FIELD},
+    {"folders", FIELD, .choices = folders},
+    {"usb.enabled", FIELD},
+    {"usb.keyboards", FIELD},
+    {"usb.filter", FIELD},
+    {"sound", FIELD},
+    {"microphone", FIELD},
+    {"smartcard", FIELD},
+    {"ports", FIELD},
+    {"resize", FIELD},
+    {"cursor", FIELD},
+    {"view_only", FIELD},
+    {"screens", FIELD, .max = 16},
+    {"bandwidth", FIELD},
+    {"hours.open", kb_config_read_hours},
+    {"hours.zone", kb_config_read_zone},
+    {"idle_timeout", FIELD, .max = KB_DURATION_MAX},
+    {"max_session", FIELD, .max = KB_DURATION_MAX},
+};
+#undef FIELD
+
+#define ATTACHED(member) .offset = offsetof(struct kb_attachment, member)
+static const struct kb_config_key source_policy_keys[] = {
+    {"consoles", kb_config_read_texts, ATTACHED(consoles), .max = 255, .required = true},
+    {"policy", kb_config_read_policy_name, ATTACHED(policy), .required = true},
 };
 
 #define SOURCE(member) .offset = offsetof(struct kb_config_source_draft, member)
@@ -131,6 +194,8 @@ static const struct kb_config_key source_keys[] = {
     {"type", kb_config_read_text, SOURCE(config.type), .max = 64, .required = true},
     {"tls", kb_config_read_choice, SOURCE(config.tls), .choices = tls_modes},
     {"ca_cert", kb_config_read_ca, SOURCE(config.ca_cert)},
+    {"policy", kb_config_read_policy_name, SOURCE(policy)},
+    {"policies", kb_config_read_source_policies, .offset = 0},
     {"refresh", kb_config_read_duration, SOURCE(config.refresh), "60s", 0, 24 * HOUR},
     {"timeout", kb_config_read_duration, SOURCE(config.timeout), "10s", SECOND / 10, 5 * MINUTE},
     {"address_map", kb_config_read_address_map, .offset = 0},
@@ -151,10 +216,14 @@ static const struct kb_config_key console_keys[] = {
     {"ticket", kb_config_read_secret, CONSOLE(ticket), .max = 59},
     {"host_subject", kb_config_read_pin, CONSOLE(host_subject), .max = 1024},
     {"owner", kb_config_read_text, CONSOLE(owner), .max = 255},
+    {"policy", kb_config_read_policy_name, CONSOLE(policy)},
 };
 
 const struct kb_config_table kb_config_top = TABLE(top_keys);
 const struct kb_config_table kb_config_listen = TABLE(listen_keys);
 const struct kb_config_table kb_config_role = TABLE(role_keys);
+const struct kb_config_table kb_config_group_policy = TABLE(group_policy_keys);
+const struct kb_config_table kb_config_policy = TABLE(policy_keys);
+const struct kb_config_table kb_config_source_policy = TABLE(source_policy_keys);
 const struct kb_config_table kb_config_source = TABLE(source_keys);
 const struct kb_config_table kb_config_console = TABLE(console_keys);

@@ -269,6 +269,7 @@ static void read_source(struct kb_config_reader *r, struct kb_config *c, yaml_no
         struct kb_config_source_draft draft = {0};
         check_type(r, node, type);
         read_keys(r, node, type, &draft);
+        kb_config_attach_policies(r, &draft);
         keep_source(r, c, node, &draft);
         free(draft.places);
     }

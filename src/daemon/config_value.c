@@ -282,38 +282,6 @@ void kb_config_read_ca(struct kb_config_reader *r, const struct kb_config_key *k
     set_text(key, base, kb_buf_steal(&pem));
 }
 
-/* --- known, but not built yet ----------------------------------------------------------------- */
-
-static bool has_content(struct kb_config_reader *r, const yaml_node_t *node)
-{
-    if (kb_config_is_empty(node) || !kb_config_spend(r, node))
-        return false;
-    if (node->type == YAML_SEQUENCE_NODE)
-        return node->data.sequence.items.top > node->data.sequence.items.start;
-    if (node->type == YAML_SCALAR_NODE)
-        return true;
-    for (yaml_node_pair_t *p = node->data.mapping.pairs.start; p < node->data.mapping.pairs.top;
-         p++) {
-        const yaml_node_t *value = kb_config_node(r->document, p->value);
-        /* One level is enough: `default: {}` says nothing, and a cycle of aliases has no end. */
-        if (value->type == YAML_MAPPING_NODE
-                ? value->data.mapping.pairs.top > value->data.mapping.pairs.start
-                : !kb_config_is_empty(value))
-            return true;
-    }
-    return false;
-}
-
-void kb_config_read_later(struct kb_config_reader *r, const struct kb_config_key *key,
-                          yaml_node_t *node, void *base)
-{
-    (void)base;
-    bool is_default = key->fallback && node->type == YAML_SCALAR_NODE &&
-                      strcmp((const char *)node->data.scalar.value, key->fallback) == 0;
-    if (!is_default && has_content(r, node))
-        kb_config_warn(r, node, "is not supported by this version and has no effect");
-}
-
 /* --- addresses -------------------------------------------------------------------------------- */
 
 const char *kb_config_check_host(const char *host)

@@ -142,6 +142,7 @@ static struct kb_http_options http_options(const struct kb_config *c,
         .requests = c->http_requests,
         .request_ms = c->timeouts.request,
         .identity = identity,
+        .policies = c->policies,
     };
 }
 
@@ -179,6 +180,7 @@ static bool reload_with(struct daemon *d, struct kb_config *next, char **error)
     kb_store_set_retention(d->store, next->retention.audit, next->retention.sessions);
     struct kb_proxy_options o = proxy_options(next);
     kb_proxy_set_options(d->proxy, &o);
+    kb_proxy_set_policies(d->proxy, next->policies);
     kb_proxy_set_tls(d->proxy, files.tls);
     kb_sources_load(d->sources, next->sources, next->source_count);
     next->sources = NULL;
@@ -335,6 +337,7 @@ static int start(struct daemon *d)
         kb_listeners_finish(&listeners);
         return fail("http", "libmicrohttpd cannot start");
     }
+    kb_proxy_set_policies(d->proxy, c->policies);
     kb_proxy_set_tls(d->proxy, files.tls);
     kb_proxy_set_http(d->proxy, adopt_http, d->http);
     kb_listeners_apply(d->proxy, &d->listeners, &listeners);

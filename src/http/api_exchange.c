@@ -2,6 +2,7 @@
  * cloud says whose console it is; that a token is used once the store sees to, for all nodes of it:
  * a grant is made whose exchange token is the cloud's, and traded at once. Who only looks (HEAD, a
  * browser's prefetch) does not use it up. Threads for slow work. */
+#include "http/policies.h"
 #include "http/route.h"
 #include "http/server.h"
 #include "http/vv_file.h"
@@ -53,12 +54,25 @@ static enum kb_store_status make_grant(struct kb_request *r, const char *type,
                                        const struct kb_source_exchange *x, struct kb_hash hash)
 {
     kb_auto_free char *by = kb_printf("%s:%s", type, x->source);
+    const char *user = *x->owner ? x->owner : by;
+    char policies[KB_POLICY_NAMES_MAX];
+    if (!r->asker.principal.name) /* nobody logged in: the token is all there is */
+        r->asker.principal.name = r->asker.name;
+    struct kb_store_get_console get = {
+        .call.verb = KB_STORE_GET_CONSOLE, .source = x->source, .uuid = x->uuid};
+    enum kb_store_status found = kb_store_run(r->store, &get.call);
+    /* What holds for the owner by role or group holds here too. */
+    bool ok = found == KB_STORE_OK && kb_request_grant_policies(r, user, NULL, &get.row, policies);
+    kb_console_row_finish(&get.row);
+    if (!ok)
+        return found == KB_STORE_OK ? KB_STORE_DENIED : found;
     struct kb_store_create_grant c = {
         .call.verb = KB_STORE_CREATE_GRANT,
         .source = x->source,
         .uuid = x->uuid,
-        .user = *x->owner ? x->owner : by,
+        .user = user,
         .created_by = by,
+        .policy = *policies ? policies : NULL,
         .request_id = r->id,
         .hash = hash,
         .exchange = true,
@@ -95,6 +109,16 @@ static void trade(struct kb_request *r, struct kb_hash hash)
     kb_console_row_finish(&c.console);
 }
 
+static void grant_and_trade(struct kb_request *r, const char *type,
+                            const struct kb_source_exchange *x, struct kb_hash hash)
+{
+    enum kb_store_status status = make_grant(r, type, x, hash);
+    if (status == KB_STORE_OK)
+        trade(r, hash);
+    else if (status != KB_STORE_DENIED) /* that one was answered */
+        kb_reply_store_failed(r);
+}
+
 static void exchange(struct kb_request *r, const char *type, const char *source)
 {
     struct kb_source_exchange x;
@@ -117,10 +141,8 @@ static void exchange(struct kb_request *r, const char *type, const char *source)
         refuse(r, reason, x.why);
     else if (looks_only(r))
         kb_reply_text(r, 200, KB_VV_CONTENT_TYPE, "");
-    else if (make_grant(r, type, &x, hash) != KB_STORE_OK)
-        kb_reply_store_failed(r);
     else
-        trade(r, hash);
+        grant_and_trade(r, type, &x, hash);
 }
 
 /* --- routes ----------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * or as the exchange token in a URL. HTTP threads. */
 #include "base/clock.h"
 #include "http/access.h"
+#include "http/policies.h"
 #include "http/route.h"
 #include "http/text.h"
 #include "http/vv_file.h"
@@ -12,6 +13,7 @@
 /* What the body asks for, with the configuration's values for what it does not mention. */
 struct wish {
     const char *user, *client_address, *policy;
+    char policies[KB_POLICY_NAMES_MAX]; /* all that the grant is to carry */
     int64_t start_within, max_session;
     bool reusable;
     char address[64];
@@ -45,7 +47,7 @@ static bool read_wish(struct kb_request *r, struct wish *w)
         problem = "\"start_within\" must be longer than 0";
     else if (w->client_address && !kb_address_normalize(w->client_address, w->address))
         problem = "\"client_address\" must be an IPv4 or IPv6 address";
-    else if (w->policy && strcmp(w->policy, "default") != 0)
+    else if (w->policy && !kb_policy_book_find(r->options->policies, w->policy))
         problem = "\"policy\" names no policy of this daemon";
     if (problem)
         kb_reply_error(r, 422, "invalid_field", "%s", problem);
@@ -101,6 +103,24 @@ static void reply_grant(struct kb_request *r, const struct kb_grant_row *row, un
     free(url);
 }
 
+/* The policies of whom it is for, of who makes it, and the one that was asked for. False: answered.
+ */
+static bool find_policies(struct kb_request *r, struct wish *w)
+{
+    struct kb_store_get_console c = {
+        .call.verb = KB_STORE_GET_CONSOLE, .source = r->params[0], .uuid = r->params[1]};
+    enum kb_store_status status = kb_store_run(r->store, &c.call);
+    bool ok = false;
+    if (status == KB_STORE_FAILED)
+        kb_reply_store_failed(r);
+    else if (status != KB_STORE_OK)
+        kb_reply_error(r, 404, "console_not_found", "there is no such console");
+    else
+        ok = kb_request_grant_policies(r, w->user, w->policy, &c.row, w->policies);
+    kb_console_row_finish(&c.row);
+    return ok;
+}
+
 /* By which of his roles the asker opens this console. False: answered. */
 static bool find_right(struct kb_request *r, enum kb_action *as)
 {
@@ -132,6 +152,7 @@ static void create(struct kb_request *r, const struct wish *w, unsigned file_sta
         .user = w->user,
         .created_by = r->asker.actor,
         .client_address = w->client_address ? w->address : NULL,
+        .policy = *w->policies ? w->policies : NULL,
         .request_id = r->id,
         .hash = kb_hash_of(token, strlen(token)),
         .exchange = exchange,
@@ -156,7 +177,7 @@ void kb_api_grant_create(struct kb_request *r)
 {
     struct wish w = {0};
     enum kb_action as;
-    if (read_wish(r, &w) && find_right(r, &as) && may_have(r, &w, as))
+    if (read_wish(r, &w) && find_right(r, &as) && may_have(r, &w, as) && find_policies(r, &w))
         create(r, &w, 201, !kb_request_accepts(r, "application/x-virt-viewer"));
 }
 
@@ -164,12 +185,12 @@ void kb_api_grant_create(struct kb_request *r)
  * grant. */
 void kb_api_console_proxy(struct kb_request *r)
 {
-    const struct wish w = default_wish(r);
+    struct wish w = default_wish(r);
     if (!kb_request_need_on(r, KB_MAY_OPEN_CONSOLE, r->params[0], r->params[1], false))
         return;
     if (r->head)
         kb_reply_text(r, 200, KB_VV_CONTENT_TYPE, "");
-    else
+    else if (find_policies(r, &w))
         create(r, &w, 200, false);
 }
 

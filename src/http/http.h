@@ -10,6 +10,7 @@
 struct kb_store;
 struct kb_sources;
 struct kb_identity;
+struct kb_policy_book;
 struct kb_http;
 
 /* What pages and files say; a copy is kept. Changed as a whole at reload. */
@@ -28,6 +29,7 @@ struct kb_http_options {
     int64_t request_ms; /* a request must have come whole, and its answer begun, in this time */
     struct kb_identity
         *identity; /* roles and providers; NULL: none. Counted; a reference is kept */
+    struct kb_policy_book *policies; /* the same; NULL: a `default` that says nothing */
 };
 
 /* admin_fd: a listening unix socket (the file's mode is the permission), or -1.

@@ -55,10 +55,14 @@ const struct kb_route kb_routes[] = {
     {"GET", "/api/v1/consoles/{source}/{uuid}", WEB, false, MAY(LIST_CONSOLES), kb_api_console},
     {"GET", "/api/v1/consoles/{source}/{uuid}/diagnosis", WEB, false, MAY(LIST_SESSIONS),
      kb_api_diagnosis},
+    {"GET", "/api/v1/consoles/{source}/{uuid}/policy", WEB, false, MAY(LIST_SESSIONS),
+     kb_api_console_policy},
     {"POST", "/api/v1/consoles/{source}/{uuid}/grants", WEB, false,
      MAY(OPEN_CONSOLE) | MAY(GRANT_FOR_OTHERS), kb_api_grant_create},
     {"POST", "/api/v1/consoles/{source}/{uuid}/terminate", WEB, false, MAY(END_SESSION),
      kb_api_console_terminate},
+
+    {"GET", "/api/v1/policies", WEB, false, MAY(LIST_SESSIONS), kb_api_policies},
 
     {"GET", "/api/v1/grants", WEB, false, MAY(LIST_GRANTS) | MAY(GRANT_FOR_OTHERS), kb_api_grants},
     {"DELETE", "/api/v1/grants/{id}", WEB, false, MAY(LIST_GRANTS) | MAY(GRANT_FOR_OTHERS),

@@ -48,6 +48,9 @@ void kb_api_consoles(struct kb_request *r);
 void kb_api_console(struct kb_request *r);
 /* api_diagnosis.c */
 void kb_api_diagnosis(struct kb_request *r);
+/* api_policies.c */
+void kb_api_policies(struct kb_request *r);
+void kb_api_console_policy(struct kb_request *r);
 /* api_direct.c */
 void kb_api_console_direct(struct kb_request *r);
 /* api_exchange.c */

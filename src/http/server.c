@@ -13,6 +13,7 @@
 #include "http/stream.h"
 #include "http/text.h"
 #include "identity/settings.h"
+#include "policy/book.h"
 
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -71,6 +72,7 @@ static struct kb_http_config *config_create(const struct kb_http_options *o)
         *text = kb_strdup(*text);
     if (o->identity)
         kb_identity_ref(o->identity);
+    c->options.policies = o->policies ? kb_policy_book_ref(o->policies) : kb_policy_book_create();
     return c;
 }
 
@@ -82,6 +84,7 @@ static void config_unref(struct kb_http_config *c)
     for (size_t i = 0; (text = option_texts(&c->options, i)); i++)
         free((void *)(uintptr_t)*text);
     kb_identity_unref(c->options.identity);
+    kb_policy_book_unref(c->options.policies);
     free(c);
 }
 

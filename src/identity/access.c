@@ -2,6 +2,7 @@
  * came from. Pure; any thread. */
 #include "identity/access.h"
 
+#include "base/glob.h"
 #include "base/mem.h"
 #include "base/span.h"
 
@@ -38,50 +39,6 @@ bool kb_access_listed(const char *list, const char *text)
     return false;
 }
 
-/* --- patterns --------------------------------------------------------------------------------- */
-
-static size_t character(const char *name)
-{
-    size_t n = 1;
-    while (((unsigned char)name[n] & 0xc0) == 0x80)
-        n++;
-    return n;
-}
-
-/* On a mismatch the last star takes one character more: no recursion, and never slower than pattern
- * times name. */
-static bool glob(struct kb_span p, const char *name)
-{
-    size_t at = 0, star = p.len;
-    const char *resume = name;
-    while (*name) {
-        size_t literal = at + (at + 1 < p.len && p.data[at] == '\\');
-        if (at < p.len && p.data[at] == '*') {
-            star = at++;
-            resume = name;
-        } else if (at < p.len && p.data[at] == '?') {
-            at++;
-            name += character(name);
-        } else if (at < p.len && p.data[literal] == (unsigned char)*name) {
-            at = literal + 1;
-            name++;
-        } else if (star < p.len) {
-            at = star + 1;
-            name = ++resume;
-        } else {
-            return false;
-        }
-    }
-    while (at < p.len && p.data[at] == '*')
-        at++;
-    return at == p.len;
-}
-
-bool kb_access_glob(const char *pattern, const char *name)
-{
-    return glob(kb_span_str(pattern), name);
-}
-
 /* --- rules and principals --------------------------------------------------------------------- */
 
 void kb_scope_finish(struct kb_scope *s)
@@ -97,7 +54,15 @@ void kb_role_rule_finish(struct kb_role_rule *r)
     free(r->groups);
     free(r->keys);
     kb_scope_finish(&r->scope);
+    free(r->policy);
     *r = (struct kb_role_rule){0};
+}
+
+void kb_group_policy_finish(struct kb_group_policy *g)
+{
+    free(g->groups);
+    free(g->policy);
+    *g = (struct kb_group_policy){0};
 }
 
 void kb_principal_assign(struct kb_principal *p, enum kb_role role, const struct kb_scope *scope)
@@ -112,6 +77,19 @@ void kb_principal_assign(struct kb_principal *p, enum kb_role role, const struct
     p->assignments[p->count++] = (struct kb_assignment){role, scope};
 }
 
+/* Of one of the groups. */
+static bool is_member(const struct kb_principal *p, const char *of)
+{
+    const char *groups = p->groups;
+    struct kb_span group;
+    while (next_line(&groups, &group)) {
+        kb_auto_free char *text = kb_printf("%.*s", (int)group.len, (const char *)group.data);
+        if (kb_access_listed(of, text))
+            return true;
+    }
+    return false;
+}
+
 static bool names(const struct kb_role_rule *rule, const struct kb_principal *p)
 {
     static const char key[] = "apikey:";
@@ -120,14 +98,7 @@ static bool names(const struct kb_role_rule *rule, const struct kb_principal *p)
     if (kb_access_listed(rule->users, p->name) ||
         (p->alias && kb_access_listed(rule->users, p->alias)))
         return true;
-    const char *groups = p->groups;
-    struct kb_span group;
-    while (next_line(&groups, &group)) {
-        kb_auto_free char *text = kb_printf("%.*s", (int)group.len, (const char *)group.data);
-        if (kb_access_listed(rule->groups, text))
-            return true;
-    }
-    return false;
+    return is_member(p, rule->groups);
 }
 
 void kb_principal_apply(struct kb_principal *p, const struct kb_role_rule *rules, size_t count)
@@ -181,7 +152,7 @@ static bool holds_for(const struct kb_scope *s, const struct kb_principal *p,
             (owner && c->owner && *c->owner &&
              (strcmp(c->owner, p->name) == 0 || (p->alias && strcmp(c->owner, p->alias) == 0))))
             return true;
-        if (!owner && c->name && glob(pattern, c->name))
+        if (!owner && c->name && kb_glob(pattern, c->name))
             return true;
     }
     return false;
@@ -225,4 +196,35 @@ bool kb_access_may_know(const struct kb_principal *p)
         if (p->assignments[i].role >= KB_ROLE_AUDITOR)
             return true;
     return false;
+}
+
+/* --- policies --------------------------------------------------------------------------------- */
+
+static void add_line(char **list, const char *text)
+{
+    if (kb_access_listed(*list, text))
+        return;
+    char *longer = kb_printf("%s%s%s", *list, **list ? "\n" : "", text);
+    free(*list);
+    *list = longer;
+}
+
+char *kb_principal_role_policies(const struct kb_principal *p, const struct kb_role_rule *rules,
+                                 size_t count, const struct kb_access_console *console)
+{
+    char *list = kb_strdup("");
+    for (size_t i = 0; i < count; i++)
+        if (rules[i].policy && names(&rules[i], p) && holds_for(&rules[i].scope, p, console))
+            add_line(&list, rules[i].policy);
+    return list;
+}
+
+char *kb_principal_group_policies(const struct kb_principal *p, const struct kb_group_policy *list,
+                                  size_t count)
+{
+    char *found = kb_strdup("");
+    for (size_t i = 0; i < count; i++)
+        if (is_member(p, list[i].groups))
+            add_line(&found, list[i].policy);
+    return found;
 }

@@ -24,8 +24,15 @@ struct kb_role_rule {
     enum kb_role role;
     char *users, *groups, *keys; /* names; all empty names nobody */
     struct kb_scope scope;
+    char *policy; /* the name of one for whom it names, where it holds; or NULL */
 };
 void kb_role_rule_finish(struct kb_role_rule *r);
+
+/* One entry of identity.groups: a policy for a group's members, whatever their role. */
+struct kb_group_policy {
+    char *groups, *policy;
+};
+void kb_group_policy_finish(struct kb_group_policy *g);
 
 /* What a console looks like to a rule. */
 struct kb_access_console {
@@ -54,6 +61,13 @@ void kb_principal_assign(struct kb_principal *p, enum kb_role role, const struct
 /* Adds the roles of all rules that name the principal. */
 void kb_principal_apply(struct kb_principal *p, const struct kb_role_rule *rules, size_t count);
 void kb_principal_finish(struct kb_principal *p);
+/* The names of the policies of the rules that name the principal and hold for the console; a name
+ * is an entry of the list, which is to be freed. What the principal may do is no matter. */
+char *kb_principal_role_policies(const struct kb_principal *p, const struct kb_role_rule *rules,
+                                 size_t count, const struct kb_access_console *console);
+/* The same by its groups alone. */
+char *kb_principal_group_policies(const struct kb_principal *p, const struct kb_group_policy *list,
+                                  size_t count);
 /* The highest of its roles wherever it holds, for messages; KB_ROLE_NONE without any. */
 enum kb_role kb_principal_role(const struct kb_principal *p);
 
@@ -69,9 +83,6 @@ bool kb_access_source(const struct kb_principal *p, enum kb_action a, const char
  * admins, operators and auditors, wherever their role holds. */
 bool kb_access_may_know(const struct kb_principal *p);
 
-/* "*" is any run of characters, "?" one character, "\" takes the next one as it is. All of the name
- * must match; case counts. */
-bool kb_access_glob(const char *pattern, const char *name);
 /* Whether text is an entry of the list. */
 bool kb_access_listed(const char *list, const char *text);
 

@@ -9,6 +9,9 @@ void kb_identity_config_finish(struct kb_identity_config *c)
     for (size_t i = 0; i < c->rule_count; i++)
         kb_role_rule_finish(&c->rules[i]);
     free(c->rules);
+    for (size_t i = 0; i < c->group_policy_count; i++)
+        kb_group_policy_finish(&c->group_policies[i]);
+    free(c->group_policies);
     free(c->keystone.url);
     free(c->keystone.domain);
     free(c->keystone.access_group);

@@ -24,6 +24,8 @@ struct kb_oidc_config {
 struct kb_identity_config {
     struct kb_role_rule *rules;
     size_t rule_count;
+    struct kb_group_policy *group_policies;
+    size_t group_policy_count;
     struct kb_keystone_config keystone;
     struct kb_oidc_config oidc;
 };

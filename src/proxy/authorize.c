@@ -8,6 +8,7 @@
  * The loop's thread. */
 #include "base/mem.h"
 #include "proxy/channel.h"
+#include "proxy/metrics.h"
 #include "proxy/session_state.h"
 #include "source/source.h"
 #include "store/store.h"
@@ -111,10 +112,35 @@ void kb_channel_ask_source(struct kb_channel *ch)
 static void join(struct kb_channel *ch, struct kb_session *session)
 {
     kb_session_add(session, ch);
-    if (!kb_policy_allows_channel(session->policy, ch->type))
+    const struct kb_rules *rules = session->rules;
+    enum kb_rule rule = kb_edit_channel_rule(&rules->enforced, ch->type, ch->id);
+    if (rule != KB_RULE_NONE) {
+        kb_count_verdict(ch->type, KB_FROM_CLIENT, kb_rule_name(rule),
+                         kb_rule_action_name(KB_RULE_BLOCKED));
         kb_channel_close(ch, KB_REASON_CHANNEL_FORBIDDEN, NULL);
+        return;
+    }
+    rule = kb_edit_channel_rule(&rules->all, ch->type, ch->id);
+    if (rule != KB_RULE_NONE)
+        kb_channel_verdict(ch, rule, KB_RULE_OBSERVED, KB_FROM_CLIENT, NULL);
+    find_target(ch);
+}
+
+/* The session's first channel: are there rules for it, and do they allow it now? */
+static void begin(struct kb_channel *ch, struct kb_session *session)
+{
+    char unknown[KB_POLICY_NAME_SIZE];
+    enum kb_reason over = KB_REASON_NONE;
+    if (!kb_session_take_rules(session, unknown))
+        over = KB_REASON_POLICY_UNKNOWN;
     else
-        find_target(ch);
+        over = kb_session_time_over(session, session->began_us);
+    if (over == KB_REASON_NONE) {
+        join(ch, session);
+        return;
+    }
+    kb_session_add(session, ch);
+    kb_channel_close(ch, over, over == KB_REASON_POLICY_UNKNOWN ? unknown : NULL);
 }
 
 static void on_redeemed(struct kb_store_call *call)
@@ -124,7 +150,7 @@ static void on_redeemed(struct kb_store_call *call)
     struct kb_shard *shard = q->shard;
     struct kb_channel *ch = answered(q);
     if (call->status == KB_STORE_OK && ch)
-        join(ch, kb_session_create(shard, &r->session, &r->token_hash));
+        begin(ch, kb_session_create(shard, &r->session, &r->token_hash));
     else if (call->status == KB_STORE_OK)
         kb_session_disown(shard, &r->session, KB_REASON_CLIENT_CLOSED);
     else if (ch)

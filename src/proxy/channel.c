@@ -18,24 +18,29 @@ void kb_channel_name(const struct kb_channel *ch, char name[KB_CHANNEL_NAME_SIZE
         snprintf(name, KB_CHANNEL_NAME_SIZE, "%s:%u", kb_channel_type_name(ch->type), ch->id);
 }
 
+void kb_channel_describe(const struct kb_channel *ch, struct kb_audit_event *e)
+{
+    kb_channel_name(ch, e->channel);
+    kb_copy_str(e->client_address, sizeof e->client_address, ch->client_address);
+    if (!ch->session)
+        return;
+    const struct kb_session_row *row = &ch->session->row;
+    kb_copy_str(e->session_id, sizeof e->session_id, row->id);
+    kb_copy_str(e->grant_id, sizeof e->grant_id, row->grant_id);
+    kb_copy_str(e->actor, sizeof e->actor, row->user);
+    kb_copy_str(e->source, sizeof e->source, row->source);
+    kb_copy_str(e->console, sizeof e->console, row->uuid);
+}
+
 static struct kb_audit_event make_event(const struct kb_channel *ch, const char *event,
                                         enum kb_reason reason, const char *detail)
 {
     struct kb_audit_event e = {0};
     kb_copy_str(e.event, sizeof e.event, event);
-    kb_channel_name(ch, e.channel);
-    kb_copy_str(e.client_address, sizeof e.client_address, ch->client_address);
+    kb_channel_describe(ch, &e);
     if (reason != KB_REASON_NONE) {
         kb_copy_str(e.reason, sizeof e.reason, kb_reason_name(reason));
         kb_copy_str(e.detail, sizeof e.detail, detail && *detail ? detail : kb_reason_text(reason));
-    }
-    if (ch->session) {
-        const struct kb_session_row *row = &ch->session->row;
-        kb_copy_str(e.session_id, sizeof e.session_id, row->id);
-        kb_copy_str(e.grant_id, sizeof e.grant_id, row->grant_id);
-        kb_copy_str(e.actor, sizeof e.actor, row->user);
-        kb_copy_str(e.source, sizeof e.source, row->source);
-        kb_copy_str(e.console, sizeof e.console, row->uuid);
     }
     if (ch->opened_us) {
         e.has_bytes = true;
@@ -192,6 +197,10 @@ void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *
         return;
     kb_loop_assert(ch->shard->loop);
     bool relayed = ch->state == KB_STATE_RELAY;
+    kb_edit_destroy(ch->edit, &ch->edited);
+    ch->edit = NULL;
+    kb_content_finish(&ch->edited);
+    kb_channel_sum_verdicts(ch);
     if (relayed) {
         audit_closed(ch, reason, detail);
         kb_count_channel_closed(ch->type);

@@ -9,11 +9,13 @@
 #define KB_PROXY_CHANNEL_H
 
 #include "base/log.h"
+#include "policy/edit.h"
 #include "proxy/shard.h"
 #include "spice/link.h"
 #include "spice/stream.h"
 #include "spice/ticket.h"
 
+struct kb_audit_event;
 struct kb_dial;
 struct kb_session;
 struct kb_target;
@@ -61,6 +63,11 @@ struct kb_channel {
     uint8_t type, id; /* known from the link message on */
     struct kb_leg client, server;
     struct kb_setup *setup;
+    struct kb_grammar_walk grammar; /* of both legs' streams */
+    struct kb_edit *edit;           /* NULL: nothing on this channel is ever edited */
+    struct kb_content edited;       /* what the edits want sent, until its turn */
+    uint64_t held_us; /* since when the server leg waits for the session's bandwidth; 0: no */
+    struct kb_verdicts *verdicts; /* NULL until a rule acts */
     struct kb_timer deadline;
     struct kb_deferred end;
     int64_t opened_at; /* wall clock ms, of the relay */
@@ -81,8 +88,20 @@ void kb_channel_enter(struct kb_channel *ch, enum kb_channel_state state);
 /* "display:0" */
 #define KB_CHANNEL_NAME_SIZE 24
 void kb_channel_name(const struct kb_channel *ch, char name[KB_CHANNEL_NAME_SIZE]);
+/* Fills in whose channel it is: name, address, session. */
+void kb_channel_describe(const struct kb_channel *ch, struct kb_audit_event *e);
 void kb_channel_audit(const struct kb_channel *ch, const char *event, enum kb_reason reason,
                       const char *detail);
+
+/* verdicts.c: a rule blocked or observed a message. Counts it, in the metrics too; the first of a
+ * rule and channel is audited with detail (what exactly; may be NULL). */
+void kb_channel_verdict(struct kb_channel *ch, enum kb_rule rule, enum kb_rule_action action,
+                        enum kb_direction d, const char *detail);
+/* Audits the totals; called by kb_channel_close. */
+void kb_channel_sum_verdicts(struct kb_channel *ch);
+
+/* facts.c: something was moved through the channel or plugged in; audits it. */
+void kb_channel_fact(struct kb_channel *ch, const struct kb_fact *f);
 
 /* link.c: starts reading the client's link message; ends with kb_channel_authorize. */
 void kb_channel_link(struct kb_channel *ch, struct kb_span prefix);
@@ -99,5 +118,7 @@ void kb_channel_connected(struct kb_channel *ch, struct kb_conn *conn);
 void kb_channel_dial(struct kb_channel *ch);
 /* relay.c: whole messages both ways until the end. */
 void kb_channel_relay(struct kb_channel *ch);
+/* Reads the hypervisor again after kb_ceiling_may_read said no. May end the channel. */
+void kb_channel_resume(struct kb_channel *ch);
 
 #endif

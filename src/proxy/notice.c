@@ -31,6 +31,7 @@ void kb_notice_end(struct kb_session *s, enum kb_reason reason, const char *deta
     case KB_REASON_TERMINATED:
     case KB_REASON_MAX_SESSION:
     case KB_REASON_IDLE:
+    case KB_REASON_HOURS:
     case KB_REASON_DRAINED:
     case KB_REASON_MIGRATED:
         break;
@@ -46,10 +47,12 @@ void kb_notice_end(struct kb_session *s, enum kb_reason reason, const char *deta
 /* True once the warning is out. */
 static bool warn(struct kb_session *s, const char *rule, int64_t limit_ms, int64_t left_ms)
 {
-    char limit[KB_DURATION_TEXT_SIZE], left[KB_DURATION_TEXT_SIZE];
-    kb_duration_format(limit_ms, limit);
+    char limit[KB_DURATION_TEXT_SIZE] = "", left[KB_DURATION_TEXT_SIZE];
+    if (limit_ms)
+        kb_duration_format(limit_ms, limit);
     kb_duration_format((left_ms + 999) / 1000 * 1000, left);
-    kb_auto_free char *text = kb_printf("%s %s; this one ends in %s", rule, limit, left);
+    kb_auto_free char *text =
+        kb_printf("%s%s%s; this one ends in %s", rule, *limit ? " " : "", limit, left);
     if (!say(s, KB_SEVERITY_WARN, text))
         return false;
     /* A broken connection shows itself to the relay. */
@@ -64,12 +67,17 @@ static bool is_near(int64_t limit_ms, int64_t left_ms)
 
 void kb_notice_tick(struct kb_session *s, uint64_t now_us)
 {
-    int64_t limit = s->row.max_session, left = limit - (int64_t)(now_us - s->began_us) / 1000;
+    int64_t limit = s->max_session, left = limit - (int64_t)(now_us - s->began_us) / 1000;
     if (!s->warned_max && is_near(limit, left))
         s->warned_max = warn(s, "a session lasts at most", limit, left);
-    limit = s->row.idle_timeout;
+    limit = s->idle_timeout;
     left = limit - (int64_t)(now_us - s->input_us) / 1000;
     if (s->warned_input != s->input_us && is_near(limit, left) &&
         warn(s, "a session that nobody touches ends after", limit, left))
         s->warned_input = s->input_us;
+    if (!kb_limits_open(&s->rules->enforced, kb_clock_wall_ms(), &left) ||
+        left > KB_NOTICE_BEFORE_MS)
+        s->warned_hours = false;
+    else if (!s->warned_hours)
+        s->warned_hours = warn(s, "the hours of sessions end", 0, left);
 }

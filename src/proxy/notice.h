@@ -12,7 +12,7 @@
  * by itself. */
 void kb_notice_end(struct kb_session *s, enum kb_reason reason, const char *detail);
 /* Once a second: warns of max_session and idle_timeout, where the limit is longer than the
- * warning's time. */
+ * warning's time, and of the end of the policy's hours. */
 void kb_notice_tick(struct kb_session *s, uint64_t now_us);
 
 #endif

@@ -200,6 +200,33 @@ void kb_proxy_set_tls(struct kb_proxy *p, SSL_CTX *tls)
     kb_proxy_visit(p, set_tls_here, tls);
 }
 
+/* --- policies --------------------------------------------------------------------------------- */
+
+struct kb_policy_book *kb_proxy_policies(struct kb_proxy *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct kb_policy_book *b = kb_policy_book_ref(p->policies);
+    pthread_mutex_unlock(&p->lock);
+    return b;
+}
+
+static void renew_rules_here(struct kb_shard *s, void *arg)
+{
+    (void)arg;
+    for (struct kb_session *k = s->sessions; k; k = k->next)
+        kb_session_renew_rules(k);
+}
+
+void kb_proxy_set_policies(struct kb_proxy *p, struct kb_policy_book *policies)
+{
+    pthread_mutex_lock(&p->lock);
+    struct kb_policy_book *old = p->policies;
+    p->policies = kb_policy_book_ref(policies);
+    pthread_mutex_unlock(&p->lock);
+    kb_policy_book_unref(old);
+    kb_proxy_visit(p, renew_rules_here, NULL);
+}
+
 /* --- life ------------------------------------------------------------------------------------- */
 
 static void on_tick(void *arg)
@@ -234,6 +261,7 @@ struct kb_proxy *kb_proxy_create(unsigned loops, const struct kb_proxy_options *
     p->store = store;
     p->sources = sources;
     p->options = *o;
+    p->policies = kb_policy_book_create();
     pthread_mutex_init(&p->lock, NULL);
     kb_worker_init(&p->resolver);
     kb_worker_start(&p->resolver, "resolver");
@@ -300,6 +328,7 @@ void kb_proxy_destroy(struct kb_proxy *p)
             close(s->reserve);
     }
     pthread_mutex_destroy(&p->lock);
+    kb_policy_book_unref(p->policies);
     free(p->shards);
     free(p);
 }

@@ -9,6 +9,7 @@
 
 struct kb_store;
 struct kb_sources;
+struct kb_policy_book;
 
 enum { KB_LISTEN_SPICE = 1, KB_LISTEN_HTTP = 2, KB_LISTEN_REDIRECT = 4 };
 
@@ -30,6 +31,9 @@ void kb_proxy_set_http(struct kb_proxy *p, kb_proxy_http_fn *adopt, void *http);
 /* Any time: from now on. tls is referenced. */
 void kb_proxy_set_options(struct kb_proxy *p, const struct kb_proxy_options *o);
 void kb_proxy_set_tls(struct kb_proxy *p, SSL_CTX *tls);
+/* From now on sessions have these policies; the book is referenced. Returns when every live session
+ * has its new rules. Before the first one the book holds a `default` that says nothing. */
+void kb_proxy_set_policies(struct kb_proxy *p, struct kb_policy_book *policies);
 /* Accepts from fd on every loop; accepts is a set of KB_LISTEN_*. fd is taken over. name is a label
  * of the metrics ("127.0.0.1:8443"). */
 void kb_proxy_listen(struct kb_proxy *p, int fd, unsigned accepts, const char *name);

@@ -22,7 +22,9 @@ struct kb_session *kb_session_create(struct kb_shard *s, const struct kb_session
     k->shard = s;
     k->row = *row;
     k->token_hash = *token_hash;
-    k->policy = kb_policy_default();
+    k->rules = kb_rules_create(); /* until kb_session_take_rules */
+    k->max_session = row->max_session;
+    k->idle_timeout = row->idle_timeout;
     k->began_us = k->input_us = kb_clock_us();
     DL_APPEND(s->sessions, k);
     DL_APPEND2(*bucket(s, token_hash), k, token_prev, token_next);
@@ -91,6 +93,8 @@ static void finish(struct kb_session *s, enum kb_reason reason)
     atomic_fetch_sub(&s->shard->proxy->sessions, 1);
     kb_count_sessions(-1);
     kb_target_unref(s->target);
+    kb_rules_unref(s->rules);
+    kb_ceiling_finish(&s->ceiling);
     free(s);
 }
 
@@ -139,16 +143,16 @@ void kb_session_tick(struct kb_session *s, uint64_t now_us, unsigned ticks)
     {
         tick_leg(&ch->client);
         tick_leg(&ch->server);
+        kb_grammar_tick(&ch->grammar);
     }
     if (ticks % RTT_EVERY == 0 && s->main && s->main->state == KB_STATE_RELAY) {
         uint32_t rtt = kb_conn_rtt_us(s->main->client.conn);
         if (rtt)
             kb_count_client_rtt(rtt);
     }
-    if (s->row.max_session && now_us - s->began_us > (uint64_t)s->row.max_session * 1000)
-        kb_session_end(s, KB_REASON_MAX_SESSION, NULL);
-    else if (s->row.idle_timeout && now_us - s->input_us > (uint64_t)s->row.idle_timeout * 1000)
-        kb_session_end(s, KB_REASON_IDLE, NULL);
+    enum kb_reason over = kb_session_time_over(s, now_us);
+    if (over != KB_REASON_NONE)
+        kb_session_end(s, over, NULL);
     else
         kb_notice_tick(s, now_us);
 }

@@ -23,8 +23,9 @@ struct kb_channel_view {
 
 struct kb_session_view {
     char id[KB_ID_SIZE], grant_id[KB_ID_SIZE];
-    char source[256], uuid[256], console_name[256], user[256], policy[64];
-    char owner[256]; /* whom the console belonged to when the session started; "": nobody said */
+    char source[256], uuid[256], console_name[256], user[256];
+    char policy[1024]; /* names of all that hold, divided by spaces */
+    char owner[256];   /* whom the console belonged to when the session started; "": nobody said */
     char client_address[64];
     char hypervisor[256]; /* where the server legs go, for operators */
     int64_t started_at;

@@ -2,7 +2,9 @@
 #ifndef KB_PROXY_SESSION_STATE_H
 #define KB_PROXY_SESSION_STATE_H
 
-#include "policy/policy.h"
+#include "policy/book.h"
+#include "policy/rules.h"
+#include "proxy/ceiling.h"
 #include "proxy/channel.h"
 #include "store/store.h"
 
@@ -12,7 +14,10 @@ struct kb_session {
     struct kb_shard *shard;
     struct kb_session_row row;
     struct kb_hash token_hash;
-    const struct kb_policy *policy;
+    struct kb_rules *rules; /* counted; replaced as a whole at a reload */
+    struct kb_edit_session edit;
+    int64_t max_session, idle_timeout; /* ms, 0 none: the shorter ones of grant and rules */
+    struct kb_ceiling ceiling;
     struct kb_target *target; /* how to reach the console; got once, at the first dial */
     bool linked;              /* connection_id is known: main's INIT was seen */
     uint32_t connection_id;   /* the hypervisor's session id, which later channels name */
@@ -20,8 +25,9 @@ struct kb_session {
     struct kb_channel *channels;
     uint64_t bytes_from_client, bytes_from_server; /* of channels that are gone */
     uint64_t began_us, input_us;                   /* input_us: when the client last sent input */
-    bool warned_max;                               /* the person was told, see notice.h */
-    uint64_t warned_input; /* input_us of the idleness that the person was told of */
+    bool warned_max, warned_hours;                 /* the person was told, see notice.h */
+    unsigned observed_over; /* limits of time that are only observed and were counted: bits */
+    uint64_t warned_input;  /* input_us of the idleness that the person was told of */
     bool ending;
     char ended_by[KB_NAME_SIZE]; /* an operator's name */
 };
@@ -38,6 +44,14 @@ void kb_session_add(struct kb_session *s, struct kb_channel *ch);
 void kb_session_remove(struct kb_session *s, struct kb_channel *ch, enum kb_reason reason);
 /* Ends it with all its channels. */
 void kb_session_end(struct kb_session *s, enum kb_reason reason, const char *detail);
+/* session_rules.c: the rules of the policies that hold for it now. False, with nothing changed: one
+ * of its names is that of no policy; it is in unknown. */
+bool kb_session_take_rules(struct kb_session *s, char unknown[KB_POLICY_NAME_SIZE]);
+/* After a reload: the same for a live session, which keeps what it has if that fails. Channels that
+ * are off now are closed. */
+void kb_session_renew_rules(struct kb_session *s);
+/* NONE, or why its time is over. */
+enum kb_reason kb_session_time_over(struct kb_session *s, uint64_t now_us);
 /* Once a second: rates, the longest time, the client's round-trip time. */
 void kb_session_tick(struct kb_session *s, uint64_t now_us, unsigned ticks);
 /* Writes the end of a session in the store that never came to life here. */

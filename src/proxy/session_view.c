@@ -48,7 +48,7 @@ static void view_session(const struct kb_session *s, struct kb_session_view *v)
     kb_copy_str(v->console_name, sizeof v->console_name, s->row.console_name);
     kb_copy_str(v->user, sizeof v->user, s->row.user);
     kb_copy_str(v->owner, sizeof v->owner, s->row.owner);
-    kb_copy_str(v->policy, sizeof v->policy, s->policy->name);
+    kb_copy_str(v->policy, sizeof v->policy, s->rules->names ? s->rules->names : s->row.policy);
     kb_copy_str(v->client_address, sizeof v->client_address,
                 s->main ? s->main->client_address : "");
     format_hypervisor(s->target, v->hypervisor, sizeof v->hypervisor);

@@ -16,6 +16,7 @@
 struct kb_entry;
 struct kb_channel;
 struct kb_session;
+struct kb_policy_book;
 struct kb_port;
 
 /* A token's sessions are found by the first byte of its hash. */
@@ -43,6 +44,7 @@ struct kb_proxy {
     struct kb_worker resolver;       /* getaddrinfo */
     struct kb_worker key_maker;      /* RSA keys */
     struct kb_proxy_options options; /* under lock; shards copy what they need when they need it */
+    struct kb_policy_book *policies; /* counted; under lock */
     pthread_mutex_t lock;            /* leaf */
     kb_proxy_http_fn *http_adopt;
     void *http;
@@ -52,6 +54,9 @@ struct kb_proxy {
 };
 
 struct kb_proxy_options kb_proxy_options_now(struct kb_proxy *p);
+
+/* Referenced for the caller. Any thread. */
+struct kb_policy_book *kb_proxy_policies(struct kb_proxy *p);
 
 /* Runs visit(shard, arg) on every shard's own thread and waits for all. Not from a loop. */
 void kb_proxy_visit(struct kb_proxy *p, void (*visit)(struct kb_shard *s, void *arg), void *arg);

@@ -43,7 +43,8 @@ const char *kb_transport_name(enum kb_transport t); /* "tcp", "unix", "connect",
  * at hypervisor_ip, else at the name hypervisor. */
 struct kb_static_console {
     char *uuid, *name, *hypervisor, *hypervisor_ip, *unix_socket, *host_subject;
-    char *owner; /* the name of the principal whom it belongs to */
+    char *owner;  /* the name of the principal whom it belongs to */
+    char *policy; /* for the configuration, which attaches it */
     uint16_t insecure_port, secure_port;
     struct kb_secret ticket;
 };

@@ -76,6 +76,7 @@ void kb_source_config_finish(struct kb_source_config *c)
         free(k->unix_socket);
         free(k->host_subject);
         free(k->owner);
+        free(k->policy);
         kb_secret_finish(&k->ticket);
     }
     free(c->consoles);

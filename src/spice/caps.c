@@ -20,9 +20,9 @@
  *   A server built without Opus would end the channel; none such is known to us.
  * - usbredir, port, webdav: not DATA_COMPRESS_LZ4. With it spice-gtk compresses what a USB device
  *   sends, and a server built without LZ4, which is a build option, ends the channel at the first
- *   such message. Without it the client sends plain data, which every server takes, and a later
- *   filter on USB can read it. The server's own data may still be compressed: that goes by the
- *   client's bit, which we hand on. */
+ *   such message. Without it the client sends plain data, which every server takes. A server
+ *   compresses by the client's bit, so that is taken out as well: what is inside these channels is
+ *   read by the policy (policy/usbredir.h, policy/webdav.h). */
 #include "spice/caps.h"
 
 #include <spice/protocol.h>
@@ -79,6 +79,9 @@ void kb_caps_for_server(unsigned channel_type, const struct kb_caps *client, str
         return;
     if (channel_type == KB_CHANNEL_DISPLAY)
         out->channel[0] &= ~BIT(SPICE_DISPLAY_CAP_GL_SCANOUT);
+    if (channel_type == KB_CHANNEL_USBREDIR || channel_type == KB_CHANNEL_PORT ||
+        channel_type == KB_CHANNEL_WEBDAV)
+        out->channel[0] &= ~BIT(SPICE_SPICEVMC_CAP_DATA_COMPRESS_LZ4);
     if (channel_type == KB_CHANNEL_MAIN)
         out->channel[0] &=
             ~(BIT(SPICE_MAIN_CAP_SEMI_SEAMLESS_MIGRATE) | BIT(SPICE_MAIN_CAP_SEAMLESS_MIGRATE));

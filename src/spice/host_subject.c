@@ -14,14 +14,9 @@ static const struct {
     const char *key;
     int nid;
 } keys[] = {
-    {"C", NID_countryName},
-    {"ST", NID_stateOrProvinceName},
-    {"L", NID_localityName},
-    {"O", NID_organizationName},
-    {"OU", NID_organizationalUnitName},
-    {"CN", NID_commonName},
-    {"DC", NID_domainComponent},
-    {"emailAddress", NID_pkcs9_emailAddress},
+    {"C", NID_countryName},      {"ST", NID_stateOrProvinceName},          {"L", NID_localityName},
+    {"O", NID_organizationName}, {"OU", NID_organizationalUnitName},       {"CN", NID_commonName},
+    {"DC", NID_domainComponent}, {"emailAddress", NID_pkcs9_emailAddress},
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 

@@ -24,11 +24,11 @@ struct kb_link {
 };
 
 enum kb_link_step {
-    KB_LINK_MORE,    /* feed me more: want says how much */
-    KB_LINK_GOT,     /* client leg: the link message is read; server leg: the reply is read */
-    KB_LINK_TICKET,  /* client leg: mechanism and ticket are read */
-    KB_LINK_DONE,    /* server leg: the result is read and it is 0 */
-    KB_LINK_FAILED,  /* machine->reason says why; nothing more may be fed */
+    KB_LINK_MORE,   /* feed me more: want says how much */
+    KB_LINK_GOT,    /* client leg: the link message is read; server leg: the reply is read */
+    KB_LINK_TICKET, /* client leg: mechanism and ticket are read */
+    KB_LINK_DONE,   /* server leg: the result is read and it is 0 */
+    KB_LINK_FAILED, /* machine->reason says why; nothing more may be fed */
 };
 
 /* --- client leg ------------------------------------------------------------------------------- */
@@ -36,11 +36,11 @@ enum kb_link_step {
 struct kb_client_link {
     uint8_t state;
     enum kb_reason reason;
-    uint16_t have;              /* bytes of in that are filled */
-    uint16_t need;              /* bytes that complete this step */
+    uint16_t have;                                      /* bytes of in that are filled */
+    uint16_t need;                                      /* bytes that complete this step */
     uint8_t in[KB_LINK_HEADER_SIZE + KB_LINK_BODY_MAX]; /* header, body; later the ticket */
-    struct kb_link link;        /* valid from KB_LINK_GOT on */
-    uint8_t ticket[KB_TICKET_SIZE]; /* valid at KB_LINK_TICKET */
+    struct kb_link link;                                /* valid from KB_LINK_GOT on */
+    uint8_t ticket[KB_TICKET_SIZE];                     /* valid at KB_LINK_TICKET */
 };
 
 void kb_client_link_init(struct kb_client_link *l);

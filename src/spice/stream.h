@@ -7,44 +7,48 @@
 #ifndef KB_SPICE_STREAM_H
 #define KB_SPICE_STREAM_H
 
-#include "base/reason.h"
-#include "spice/wire.h"
+#include "spice/grammar.h"
 
-/* Messages with bodies up to this come whole. Main's and the agent's are all below it but the
- * bandwidth test's PING (256 000 bytes); the relay's buffer must hold header and body. */
+/* Messages with bodies up to this come whole; the relay's buffer must hold header and body. */
 #define KB_STREAM_WHOLE_MAX 16384
+/* A LIST always does, because what is inside must be looked at. A relay's buffer holds it and
+ * leaves room for a read that empties TLS (KB_CONN_BULK). */
+#define KB_STREAM_HELD_MAX 98240
 
 struct kb_stream {
-    uint8_t channel_type;
-    uint8_t direction;    /* enum kb_direction */
-    uint16_t type;        /* of the message under way */
-    uint32_t size;        /* of its whole body */
-    uint32_t left;        /* bytes of its body still to come; 0 between messages */
-    uint64_t messages;    /* begun so far */
+    struct kb_grammar_walk *grammar; /* borrowed; the channel's two streams share it */
+    uint8_t direction;               /* enum kb_direction */
+    bool watched;                    /* of the message under way, as in the piece */
+    uint16_t type;                   /* of the message under way */
+    uint32_t size;                   /* of its whole body */
+    uint32_t left;                   /* bytes of its body still to come; 0 between messages */
+    uint64_t messages;               /* begun so far */
 };
 
 struct kb_piece {
     struct kb_span bytes; /* as they are to be forwarded: header included when first */
     uint16_t type;
-    uint32_t size;        /* of the whole body */
-    bool first;           /* begins with the mini header */
-    bool last;            /* ends with the message's last byte; first && last: it is whole */
+    uint32_t size;         /* of the whole body */
+    bool first;            /* begins with the mini header */
+    bool last;             /* ends with the message's last byte; first && last: it is whole */
+    bool watched;          /* a policy may have to change it (struct kb_grammar_row) */
+    enum kb_reason breach; /* first only: what the grammar has against it; NONE when it refuses */
 };
 
 enum kb_stream_step {
     KB_STREAM_PIECE, /* *piece is set; go on behind piece->bytes */
     KB_STREAM_MORE,  /* too little at hand: keep the bytes and come back with more behind them */
-    KB_STREAM_BAD,   /* *why is set: MESSAGE_TOO_LONG; the stream stays where it is */
+    KB_STREAM_BAD,   /* *why is set: a MESSAGE_...; the stream stays where it is */
 };
 
-void kb_stream_init(struct kb_stream *s, unsigned channel_type, enum kb_direction d);
+void kb_stream_init(struct kb_stream *s, struct kb_grammar_walk *grammar, enum kb_direction d);
 /* Whatever the cuts, the pieces one behind the other are the input. A piece is never empty and
- * points into bytes. MORE comes only with fewer than KB_MINI_HEADER_SIZE + KB_STREAM_WHOLE_MAX
- * bytes at hand, so a buffer of that size never gets stuck. */
+ * points into bytes. MORE comes only with fewer than KB_MINI_HEADER_SIZE + KB_STREAM_HELD_MAX
+ * bytes at hand, so a buffer of that size never gets stuck. A message that the grammar refuses is
+ * BAD by its header, before its body is there; where the grammar only observes, it comes with its
+ * breach, but BAD all the same when it is longer than anything on its channel. */
 enum kb_stream_step kb_stream_next(struct kb_stream *s, struct kb_span bytes,
                                    struct kb_piece *piece, enum kb_reason *why);
-/* The longest body that this channel may carry this way; the reasons are in stream.c. */
-uint32_t kb_stream_body_max(unsigned channel_type, enum kb_direction d, unsigned type);
 
 /* Facts that a relay needs from bodies. */
 /* Both are for main, from the server; the piece does not know its channel. */

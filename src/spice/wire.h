@@ -6,15 +6,15 @@
 #include "base/span.h"
 
 /* Sizes: spice/protocol.h of spice-protocol. */
-#define KB_LINK_HEADER_SIZE 16   /* SpiceLinkHeader */
-#define KB_LINK_MESS_SIZE 18     /* SpiceLinkMess without capability words */
-#define KB_LINK_REPLY_SIZE 178   /* SpiceLinkReply without capability words */
-#define KB_LINK_PUBKEY_SIZE 162  /* DER SubjectPublicKeyInfo of an RSA key of 1024 bits */
-#define KB_LINK_BODY_MAX 4096    /* what spice-server accepts, reds_handle_read_header_done */
-#define KB_LINK_CAPS_MAX 16      /* words an array; today's protocol needs one */
-#define KB_TICKET_SIZE 128       /* RSA-1024 */
-#define KB_PASSWORD_MAX 60       /* SPICE_MAX_PASSWORD_LENGTH; servers keep 59 and the NUL */
-#define KB_MINI_HEADER_SIZE 6    /* u16 type, u32 size */
+#define KB_LINK_HEADER_SIZE 16  /* SpiceLinkHeader */
+#define KB_LINK_MESS_SIZE 18    /* SpiceLinkMess without capability words */
+#define KB_LINK_REPLY_SIZE 178  /* SpiceLinkReply without capability words */
+#define KB_LINK_PUBKEY_SIZE 162 /* DER SubjectPublicKeyInfo of an RSA key of 1024 bits */
+#define KB_LINK_BODY_MAX 4096   /* what spice-server accepts, reds_handle_read_header_done */
+#define KB_LINK_CAPS_MAX 16     /* words an array; today's protocol needs one */
+#define KB_TICKET_SIZE 128      /* RSA-1024 */
+#define KB_PASSWORD_MAX 60      /* SPICE_MAX_PASSWORD_LENGTH; servers keep 59 and the NUL */
+#define KB_MINI_HEADER_SIZE 6   /* u16 type, u32 size */
 
 /* The eleven channel types, numbered as in spice/enums.h. */
 enum kb_channel_type {

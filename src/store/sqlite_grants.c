@@ -259,7 +259,9 @@ static void fill_session(const struct kb_sqlite *db, const struct kb_grant_row *
     kb_copy_str(s->console_name, sizeof s->console_name, console->name);
     kb_copy_str(s->owner, sizeof s->owner, console->owner);
     kb_copy_str(s->user, sizeof s->user, r->user);
-    kb_copy_str(s->policy, sizeof s->policy, r->policy ? r->policy : "default");
+    /* A list that was cut would allow more than is meant: "?" is no name, so it allows nothing. */
+    if (!kb_copy_str(s->policy, sizeof s->policy, r->policy ? r->policy : "default"))
+        kb_copy_str(s->policy, sizeof s->policy, "?");
     s->started_at = db->base.now;
     s->max_session = r->max_session;
     s->idle_timeout = r->idle_timeout;

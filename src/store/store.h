@@ -203,8 +203,8 @@ struct kb_store_create_grant {
     struct kb_store_call call;
     const char *source, *uuid, *user, *created_by;
     const char *client_address; /* NULL or the only address (no port) that may use it */
-    const char *policy;         /* NULL: default */
-    const char *request_id;     /* for the audit; may be NULL */
+    const char *policy;     /* names divided by spaces, below KB_POLICY_NAMES_MAX; NULL: default */
+    const char *request_id; /* for the audit; may be NULL */
     struct kb_hash hash;
     bool exchange, reusable;
     int64_t start_within, exchange_within, max_session, idle_timeout;
@@ -226,12 +226,15 @@ struct kb_store_exchange_grant {
 
 #define KB_NAME_SIZE 256
 
+/* Of a grant's policies, with the NUL. Who makes a grant sees to it that its names fit. */
+#define KB_POLICY_NAMES_MAX 512
+
 /* What a session is, as the store made it. */
 struct kb_session_row {
     char id[KB_ID_SIZE], grant_id[KB_ID_SIZE];
     char source[KB_NAME_SIZE], uuid[KB_NAME_SIZE], console_name[KB_NAME_SIZE], user[KB_NAME_SIZE];
     char owner[KB_NAME_SIZE]; /* whom the console belonged to when it started; "": nobody said */
-    char policy[64];          /* "default" when the grant named none */
+    char policy[KB_POLICY_NAMES_MAX]; /* divided by spaces; "default" when the grant has none */
     int64_t started_at, max_session, idle_timeout;
 };
 

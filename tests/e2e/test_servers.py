@@ -40,3 +40,29 @@ def test_every_compression(lab, compression):
     wait_until(lambda: client.stats()[("display", 0)]["invalidates"] > 20, "frames arrive")
     assert client.find("channel", state=lambda s: s.startswith("error_")) is None
     client.disconnect()
+
+
+def test_a_cache_that_two_screens_share(lab):
+    """A client's screens have one cache. When it is full, a server tells one screen's channel what to
+    forget, and what of the other's to wait for before, both in one message."""
+    server = lab.spice_server(fps=50, cached=True, displays=2, compression="off")
+    kerbside = lab.kerbside(server)
+    client = lab.client_through(kerbside, server.endpoint.uuid)
+    client.wait_picture(0)
+    client.wait_picture(1)
+    # Well above what spice-gtk's cache holds of such frames.
+    for display in (0, 1):
+        wait_until(lambda n=display: client.stats()[("display", n)]["invalidates"] > 150,
+                   "frames arrive")
+    assert not kerbside.audit("policy.blocked")
+    client.disconnect()
+
+
+def test_video_streams(lab):
+    server = lab.spice_server(fps=25, streams=True, size=(320, 240))
+    kerbside = lab.kerbside(server)
+    client = lab.client_through(kerbside, server.endpoint.uuid)
+    client.wait_picture()
+    wait_until(lambda: client.stats()[("display", 0)]["invalidates"] > 60, "frames arrive")
+    assert not kerbside.audit("policy.blocked")
+    client.disconnect()

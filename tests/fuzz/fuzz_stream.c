@@ -1,6 +1,7 @@
-/* The stream. Input: channel type, direction, the start of the cuts, then one direction's bytes.
- * Walked twice: all at once, and through a buffer as the relay's, by cuts. Both must give the input
- * back and find the messages that a plain reading of the headers finds. */
+/* The stream, with a grammar that only observes. Input: channel type, direction, the start of the
+ * cuts, then one direction's bytes. Walked twice: all at once, and through a buffer as the relay's,
+ * by cuts. Both must give the input back and find the messages that a plain reading of the headers
+ * finds. What the grammar refuses is fuzz_grammar.c's. */
 #include "fuzz.h"
 
 #include "spice/stream.h"
@@ -11,6 +12,18 @@ struct found {
     bool bad;
 };
 
+static uint32_t body_max(unsigned channel, enum kb_direction d, unsigned type)
+{
+    const struct kb_grammar_row *row = kb_grammar_find(channel, d, type);
+    uint32_t longest = kb_grammar[channel][d].longest;
+    return row && row->max > longest ? row->max : longest;
+}
+
+static uint32_t whole_max(enum kb_direction d, unsigned type)
+{
+    return d == KB_FROM_SERVER && type == 8 ? KB_STREAM_HELD_MAX : KB_STREAM_WHOLE_MAX;
+}
+
 /* How it should be, by the headers alone. Whole short messages only, long ones as far as they
  * reach. */
 static struct found read_headers(struct kb_span in, unsigned channel, enum kb_direction d)
@@ -19,11 +32,11 @@ static struct found read_headers(struct kb_span in, unsigned channel, enum kb_di
     while (in.len - f.end >= KB_MINI_HEADER_SIZE) {
         const uint8_t *p = in.data + f.end;
         uint64_t size = kb_get_u32(p + 2), here = in.len - f.end - KB_MINI_HEADER_SIZE;
-        if (size > kb_stream_body_max(channel, d, kb_get_u16(p))) {
+        if (size > body_max(channel, d, kb_get_u16(p))) {
             f.bad = true;
             break;
         }
-        if (here < size && size <= KB_STREAM_WHOLE_MAX)
+        if (here < size && size <= whole_max(d, kb_get_u16(p)))
             break;
         f.messages++;
         f.end += KB_MINI_HEADER_SIZE + (here < size ? here : size);
@@ -31,8 +44,8 @@ static struct found read_headers(struct kb_span in, unsigned channel, enum kb_di
     return f;
 }
 
-static void check_piece(const struct kb_piece *p, const uint8_t *expect, size_t at_hand,
-                        uint32_t left)
+static void check_piece(const struct kb_piece *p, enum kb_direction d, const uint8_t *expect,
+                        size_t at_hand, uint32_t left)
 {
     MUST(p->bytes.len > 0 && p->bytes.len <= at_hand);
     MUST(memcmp(p->bytes.data, expect, p->bytes.len) == 0);
@@ -41,7 +54,7 @@ static void check_piece(const struct kb_piece *p, const uint8_t *expect, size_t 
         MUST(p->bytes.len >= KB_MINI_HEADER_SIZE);
         MUST(p->type == kb_get_u16(expect) && p->size == kb_get_u32(expect + 2));
     }
-    if (p->size <= KB_STREAM_WHOLE_MAX)
+    if (p->size <= whole_max(d, p->type))
         MUST(p->first && p->last && p->bytes.len == KB_MINI_HEADER_SIZE + p->size);
 
     uint32_t id;
@@ -53,12 +66,14 @@ static void check_piece(const struct kb_piece *p, const uint8_t *expect, size_t 
 
 static struct found walk(struct kb_span in, unsigned channel, enum kb_direction d, uint32_t start)
 {
-    static uint8_t buffer[KB_MINI_HEADER_SIZE + KB_STREAM_WHOLE_MAX];
+    static uint8_t buffer[KB_MINI_HEADER_SIZE + KB_STREAM_HELD_MAX];
     struct found f = {0};
     struct cuts cuts = {start};
+    struct kb_grammar_walk grammar;
     struct kb_stream s;
     size_t have = 0, read = 0;
-    kb_stream_init(&s, channel, d);
+    kb_grammar_init(&grammar, channel, true);
+    kb_stream_init(&s, &grammar, d);
     for (;;) {
         const uint8_t *from = start ? buffer : in.data + f.end;
         if (start) {
@@ -86,7 +101,7 @@ static struct found walk(struct kb_span in, unsigned channel, enum kb_direction 
                 return f;
             }
             MUST(p.bytes.data == bytes.data);
-            check_piece(&p, in.data + f.end, bytes.len, s.left);
+            check_piece(&p, d, in.data + f.end, bytes.len, s.left);
             used += p.bytes.len;
             f.end += p.bytes.len;
         }
@@ -107,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3)
         return 0;
-    unsigned channel = data[0] % 16;
+    unsigned channel = 1 + data[0] % (KB_CHANNEL_END - 1);
     enum kb_direction d = data[1] & 1 ? KB_FROM_SERVER : KB_FROM_CLIENT;
     struct kb_span in = kb_span(data + 3, size - 3);
     struct found want = read_headers(in, channel, d);

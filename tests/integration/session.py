@@ -6,7 +6,8 @@ import threading
 
 from common.process import wait_until
 from daemon import Kerbside
-from spice import DISPLAY, MAIN, MSG_MAIN_INIT, OK, Client, Leg, Link, Server, message
+from spice import (DISPLAY, DISPLAY_INIT, MAIN, MSG_MAIN_INIT, OK, Client, Leg, Link, Server,
+                   message)
 
 
 class Channel:
@@ -18,7 +19,7 @@ class Channel:
 
     def exchange(self, number: int = 7):
         """A message each way, which must arrive as it was sent."""
-        body = number.to_bytes(8, "little")
+        body = number.to_bytes(12, "little")  # DISCONNECTING may be said at any time
         self.client.send(message(6, body))
         assert self.server.message() == (6, body)
         self.server.send(message(6, body))
@@ -64,6 +65,13 @@ class Session:
         assert leg.link.connection_id == self.connection_id
         self.channels.append(Channel(client, leg))
         return self.channels[-1]
+
+    def display(self, number=0) -> Channel:
+        """A display channel of which the client has said INIT, so that the server may draw."""
+        channel = self.channel(DISPLAY, number)
+        channel.client.send(message(DISPLAY_INIT, bytes(14)))
+        assert channel.server.message()[0] == DISPLAY_INIT
+        return channel
 
     @property
     def id(self) -> str:

@@ -32,6 +32,7 @@ STOCK_CLIENT = AUTH_SELECTION | AUTH_SASL | MINI_HEADER  # what spice-gtk says
 STOCK_SERVER = AUTH_SELECTION | AUTH_SPICE | MINI_HEADER
 MAIN_MIGRATION = 1 << 0 | 1 << 3
 DISPLAY_GL_SCANOUT = 1 << 7
+SPICEVMC_LZ4 = 1 << 0  # of usbredir, ports and webdav
 
 MECHANISM_SPICE, MECHANISM_SASL = 1, 2
 HEADER, MESS, REPLY = struct.Struct("<4sIII"), struct.Struct("<IBBIII"), struct.Struct("<I162sIII")
@@ -39,6 +40,7 @@ TICKET_SIZE = 128
 OAEP = padding.OAEP(padding.MGF1(hashes.SHA1()), hashes.SHA1(), None)
 
 MSG_MAIN_INIT = 103
+DISPLAY_INIT = 101
 NOTIFY, SEVERITY_ERROR, VISIBILITY_HIGH = 7, 2, 2
 INIT_SIZE = 32
 

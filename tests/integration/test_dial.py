@@ -14,8 +14,8 @@ from conftest import World, console
 from session import Session
 from spice import (AUTH_SASL, AUTH_SELECTION, AUTH_SPICE, BAD_CONNECTION_ID,
                    CHANNEL_NOT_AVAILABLE, DISPLAY, DISPLAY_GL_SCANOUT, ERROR, HEADER, MAIN,
-                   MAIN_MIGRATION, MINI_HEADER, NEED_SECURED, OK, REPLY, STOCK_SERVER, Client,
-                   Link, LinkReply, Server, init, keep, seal)
+                   MAIN_MIGRATION, MINI_HEADER, NEED_SECURED, OK, REPLY, SPICEVMC_LZ4,
+                   STOCK_SERVER, USBREDIR, Client, Link, LinkReply, Server, init, keep, seal)
 
 
 class FullBacklog:
@@ -408,7 +408,7 @@ def test_what_the_server_hears_of_the_client(world):
     """Its own capabilities, but for what kerbside must not pass on."""
     everything = 0xffffffff
     with Session(world.kerbside, world.server) as session:
-        for kind, hidden in ((DISPLAY, DISPLAY_GL_SCANOUT), (9, 0)):
+        for kind, hidden in ((DISPLAY, DISPLAY_GL_SCANOUT), (USBREDIR, SPICEVMC_LZ4)):
             client = session.client()
             link = Link(kind, 7, session.connection_id, common=(everything, 5),
                         channel=(everything,))

@@ -16,6 +16,9 @@ from session import Session
 from spice import (DISPLAY, INPUTS, NEED_SECURED, OK, PERMISSION_DENIED, USBREDIR, Client, Link,
                    last_notice, message)
 
+# The messages here mean nothing; what they may mean is test_grammar.py's.
+POLICIES = {"default": {"grammar": "observe"}}
+
 MIB = 1 << 20
 CROWD = 1000
 
@@ -145,7 +148,7 @@ def test_back_pressure(world, deaf):
         small_buffers(reader)
         small_buffers(sender)
         body = bytes(range(256)) * (4 * MIB // 256)
-        text = message(101, body) * 32  # 128 MiB
+        text = message(120, body) * 32  # 128 MiB
         before = kerbside.footprint().rss
         sent = send_until_blocked(sender, text)
         assert sent < 64 * MIB
@@ -169,8 +172,8 @@ def test_both_ends_send_and_nobody_reads(world):
         channel = session.channel(USBREDIR)
         for wire in (channel.client, channel.server):
             small_buffers(wire)
-        there = message(101, b"t" * MIB) * 8
-        back = message(101, b"b" * MIB) * 8
+        there = message(120, b"t" * MIB) * 8
+        back = message(120, b"b" * MIB) * 8
         threads = [threading.Thread(target=channel.client.send, args=(there,)),
                    threading.Thread(target=channel.server.send, args=(back,))]
         for thread in threads:
@@ -187,7 +190,7 @@ def test_a_client_that_never_reads_can_be_ended(world):
     with Session(world.kerbside, world.server) as session:
         channel = session.channel(DISPLAY)
         small_buffers(channel.client)
-        send_until_blocked(channel.server, message(101, bytes(4 * MIB)) * 32)
+        send_until_blocked(channel.server, message(120, bytes(4 * MIB)) * 32)
         world.kerbside.ask("POST", f"/api/v1/sessions/{session.id}/terminate", {})
         assert last_notice(session.main.client)
         assert session.wait_end()["reason"] == "terminated"
@@ -200,7 +203,7 @@ def test_others_go_on_beside_a_flood(world):
     session is set up."""
     over = threading.Event()
     carried = [0, 0, 0, 0]
-    text = message(101, bytes(MIB)) * 4
+    text = message(120, bytes(MIB)) * 4
 
     def flood(channel):
         try:

@@ -6,6 +6,9 @@ import pytest
 from session import Session
 from spice import DISPLAY, INPUTS, last_notice, message, notice
 
+# The messages here mean nothing; what they may mean is test_grammar.py's.
+POLICIES = {"default": {"grammar": "observe"}}
+
 KEY_DOWN = 101
 WARN = 1
 

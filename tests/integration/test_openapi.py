@@ -272,8 +272,8 @@ def scenes(apis, world, oidc):
             yield ask("GET", "/", api=nobody, headers=fresh)
     for path in ("/", "/healthz", "/readyz", "/api/v1/openapi.json"):
         yield ask("GET", path, api=nobody)
-    for path in ("me", "status", "sources", "consoles", "grants", "sessions", "audit", "users",
-                 "apikeys"):
+    for path in ("me", "status", "sources", "consoles", "policies", "grants", "sessions", "audit",
+                 "users", "apikeys"):
         yield ask("GET", f"/api/v1/{path}")
     status, headers, body = world.kerbside.call("GET", "/metrics")
     assert (status, headers.get_content_type()) == (200, "text/plain")
@@ -310,6 +310,8 @@ def scenes(apis, world, oidc):
     yield ask("POST", "/api/v1/sources/{source}/check", source="lab")
     yield ask("GET", console, **desk)
     yield ask("GET", console, api=apis.roles["user"], **desk)
+    yield ask("GET", f"{console}/policy", query="?user=bob&groups=a,b", **desk)
+    yield ask("GET", f"{console}/policy", query="?policy=none", **desk)
     yield ask("GET", f"{console}/diagnosis", **desk)
     yield from busy_diagnoses(apis, world)
 
@@ -453,7 +455,8 @@ def test_query_parameters(world, apis):
             operation.check(answer)
             if p["name"] in ("limit", "cursor", "sort", "since", "until", "format", "in_use"):
                 assert answer.status == 422, f"{operation} {p['name']}: {answer}"
-            elif operation.method == "DELETE" or operation.path.startswith("/api/v1/login/"):
+            elif (operation.method == "DELETE" or operation.path.startswith("/api/v1/login/")
+                  or operation.path.endswith("/policy")):
                 assert answer.status in (200, 403, 404), f"{operation} {p['name']}: {answer}"
             elif (operation.path, p["name"]) != ("/api/v1/grants", "q"):
                 assert answer.json()["items"] == [], f"{operation} {p['name']}: {answer}"

@@ -100,6 +100,32 @@ def test_diagnosis(lab, browser):
     browser.see("dialog .problem", "Its source does not list it any more")
 
 
+def test_policy(lab, browser):
+    """From the diagnosis: what holds for whom, and who decided."""
+    kerbside = lab.kerbside(
+        consoles=[console("gone", "gone", policy="guarded")],
+        settings={"policies": {"default": {"sound": False},
+                               "guarded": {"clipboard": {"max_bytes": "4KiB"}},
+                               "trial": {"mode": "observe", "sound": False, "cursor": False},
+                               "staff": {"usb": {"enabled": False}}},
+                  "identity": {"roles": [{"role": "user", "users": "ann", "policy": "staff"},
+                                         {"role": "user", "users": "ann", "policy": "trial"}]}})
+    browser.log_in(kerbside)
+    browser.click("Diagnose gone")
+    browser.click("Policy", "dialog")
+    browser.see("dialog [data-rule='clipboard.max_bytes']", "4096")
+    assert "guarded (the desktop)" in browser.find("dialog").text
+    assert browser.find("[data-rule='usb.enabled']").text.split() == ["usb.enabled", "yes", "–"]
+    assert "policies hold" in browser.said()
+    assert browser.axe() == []
+    browser.field("For the user", "dialog").send_keys("ann", Keys.ENTER)
+    browser.see("[data-rule='usb.enabled']", "staff")
+    assert "no would be: trial only observes" in browser.find("[data-rule='cursor']").text
+    assert "trial (a role, only observes)" in browser.find("dialog").text
+    browser.press(Keys.ESCAPE)
+    browser.gone("dialog")
+
+
 def test_viewer_hint(lab, browser):
     browser.log_in(lab.kerbside(consoles=[console("a", "desk")]))
     browser.click("Get a viewer")

@@ -9,6 +9,7 @@ from .client import Client
 from .kerbside import Kerbside, source
 from .net import CutOff
 from .qemu import Qemu
+from .recorder import Recorder
 from .spice_server import SpiceServer
 from .viewer import RemoteViewer, Xvfb
 from .xspice import Xspice
@@ -70,6 +71,12 @@ class Lab:
         if options.get("tls") and "x509_dir" not in options:
             options.update(self.x509())
         return self._keep(SpiceServer(self._folder("spice_server"), **options))
+
+    def recorded(self, hypervisor, folder: Path, name: str):
+        """The hypervisor, reached through a recorder from now on."""
+        tape = self._keep(Recorder(folder, name, hypervisor.endpoint.port))
+        hypervisor.endpoint.port = tape.port
+        return hypervisor
 
     def xspice(self) -> Xspice:
         return self._keep(Xspice(self._folder("xspice")))

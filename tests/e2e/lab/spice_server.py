@@ -13,7 +13,7 @@ class SpiceServer(JsonProcess):
                  ticket="sesame", x509_dir=None, ca_pem=None, subject=None, secure_channels=(),
                  displays=1, count=1, fps=0, playback=False, record=False, agent=False,
                  smartcard=False, webdav=False, echo_ports=(), compression=None, enter=(),
-                 size=(640, 480), address="127.0.0.1"):
+                 size=(640, 480), address="127.0.0.1", streams=False, cached=False):
         scratch.mkdir(parents=True, exist_ok=True)
         self._held: list[Port] = []
         self.endpoints = [
@@ -44,7 +44,8 @@ class SpiceServer(JsonProcess):
         if compression is not None:
             args += ["--compression", compression]
         for flag, wanted in {"--playback": playback, "--record": record, "--agent": agent,
-                             "--smartcard": smartcard, "--webdav": webdav}.items():
+                             "--smartcard": smartcard, "--webdav": webdav, "--streams": streams,
+                             "--cached": cached}.items():
             args += [flag] if wanted else []
         for channel in secure_channels:
             args += ["--secure", channel]
@@ -73,7 +74,17 @@ class SpiceServer(JsonProcess):
         self.send(f"ticket {server} {seconds} {password}")
         self.wait_event("ticket", since=since, server=server)
 
+    def say(self, kind: int, body: bytes, server: int = 0):
+        """Makes the guest's agent send a message (vd_agent.h)."""
+        self.send(f"agent {server} {kind} {body.hex()}")
+
+    def heard(self, kind: int, since: int = 0) -> list[bytes]:
+        """The bodies of the messages of that type that the agent got (up to 512 bytes each)."""
+        return [bytes.fromhex(e["body"])
+                for e in self.find_all("agent_message", type=kind, since=since)]
+
     def webdav_get(self, path: str, server: int = 0) -> dict:
+        """path: of a GET; or "METHOD /path", which has a body of five bytes."""
         since = self.position()
         self.send(f"webdav {server} {path}")
         return self.wait_event("webdav", since=since, server=server)

@@ -227,10 +227,78 @@ static const struct problem_case cases[] = {
      false},
 
     /* what is not built yet */
-    {"later", SOURCES "policies: {default: {}}\n", "", true},
-    {"later, more", SOURCES "policies: {default: {clipboard: none}}\n",
-     "@/kerbside.yaml:2: warning: policies: is not supported by this version and has no effect\n",
-     true},
+    /* policies */
+    {"default, empty", SOURCES "policies: {default: {}}\n", "", true},
+    {"default, nothing", SOURCES "policies: {default: }\n", "", true},
+    {"no policies", SOURCES "policies:\n", "", true},
+    {"policies, a list", SOURCES "policies: [a]\n",
+     "@/kerbside.yaml:2: policies: must be a mapping of names to policies\n", false},
+    {"policies, names",
+     SOURCES "policies:\n  a b: {}\n  x: {}\n  x: {}\n  default: {}\n  default: {}\n  [a]: {}\n",
+     "@/kerbside.yaml:3: policies.a b: a policy's name has 1 to 63 letters, digits, ., _ or -\n"
+     "@/kerbside.yaml:5: policies.x: the policy is there twice\n"
+     "@/kerbside.yaml:7: policies.default: the policy is there twice\n"
+     "@/kerbside.yaml:8: policies: must be the name of a policy, not a list\n",
+     false},
+    {"policies, unknown keys",
+     SOURCES "policies:\n  x:\n    clipbord: {in: true}\n    clipboard: {inn: true, out: maybe}\n"
+             "    y: 1\n",
+     "@/kerbside.yaml:4: policies.x.clipbord: unknown key; did you mean clipboard?\n"
+     "@/kerbside.yaml:5: policies.x.clipboard.inn: unknown key; did you mean in?\n"
+     "@/kerbside.yaml:5: policies.x.clipboard.out: must be true or false, not maybe\n"
+     "@/kerbside.yaml:6: policies.x.y: unknown key\n",
+     false},
+    {"policies, values",
+     SOURCES "policies:\n  x:\n    mode: trial\n    folders: some\n    screens: 17\n"
+             "    clipboard: {max_bytes: 10Mbit}\n    bandwidth: fast\n    usb: {filter: '1,2'}\n"
+             "    files: {names: ['']}\n    idle_timeout: 5\n",
+     "@/kerbside.yaml:4: policies.x.mode: must be enforce or observe, not trial\n"
+     "@/kerbside.yaml:5: policies.x.folders: must be off, read_only or on, not some\n"
+     "@/kerbside.yaml:6: policies.x.screens: must be a whole number from 0 to 16, not 17\n"
+     "@/kerbside.yaml:7: policies.x.clipboard.max_bytes: must be an amount of bytes such as 4096, "
+     "64KiB or 10MB, not 10Mbit\n"
+     "@/kerbside.yaml:8: policies.x.bandwidth: must be bytes a second such as 500kB, 2MiB or "
+     "10Mbit, not fast\n"
+     "@/kerbside.yaml:9: policies.x.usb.filter: is not a filter of USB devices: a rule's second "
+     "number is a vendor, 0 to 0xffff or -1\n"
+     "@/kerbside.yaml:10: policies.x.files.names: a pattern has 1 to 255 bytes\n"
+     "@/kerbside.yaml:11: policies.x.idle_timeout: must be a duration such as 500ms, 60s, 5m or "
+     "2h, not 5\n",
+     false},
+    {"policies, hours",
+     SOURCES "policies:\n  x: {hours: {open: [mon 8-9, mon 08:00-09:00], zone: ../passwd}}\n"
+             "  y: {hours: {zone: UTC}}\n  z: {hours: {open: mon 08:00-09:00, zone: Atlan/tis}}\n",
+     "@/kerbside.yaml:3: policies.x.hours.open: \"mon 8-9\" must be like mon-fri 08:00-18:00\n"
+     "@/kerbside.yaml:3: policies.x.hours.zone: is no time zone such as Europe/Berlin in "
+     "/usr/share/zoneinfo: ../passwd: there is none of that name\n"
+     "@/kerbside.yaml:4: policies.y: hours.zone says nothing without hours.open\n"
+     "@/kerbside.yaml:5: policies.z.hours.zone: is no time zone such as Europe/Berlin in "
+     "/usr/share/zoneinfo: Atlan/tis: No such file or directory\n",
+     false},
+    /* A source with a wrong policy would carry more than is meant: nothing is loaded. */
+    {"policy of a source, unknown",
+     "policies: {a: {}}\nsources:\n- {source: lab, type: static, policy: b, consoles: [" CONSOLE
+     "]}\n",
+     "@/kerbside.yaml:3: sources[0].policy: policies has no b\n", false},
+    {"policies of a source, wrong",
+     "policies: {a: {}}\nsources:\n- {source: lab, type: static, consoles: [],\n"
+     "   policies: [{policy: b, consoles: x}, {policy: a}, {policy: a, console: x}]}\n",
+     "@/kerbside.yaml:4: sources[0].policies[0].policy: policies has no b\n"
+     "@/kerbside.yaml:4: sources[0].policies[1].consoles: is required\n"
+     "@/kerbside.yaml:4: sources[0].policies[2].console: unknown key; did you mean consoles?\n"
+     "@/kerbside.yaml:4: sources[0].policies[2].consoles: is required\n",
+     false},
+    {"policy of a console, unknown",
+     "sources:\n- source: lab\n  type: static\n"
+     "  consoles: [{uuid: u, hypervisor: h, insecure_port: 5900, policy: b}]\n",
+     "@/kerbside.yaml:4: sources[0].consoles[0].policy: policies has no b\n", false},
+    {"policy of a role, unknown",
+     SOURCES "identity:\n  roles: [{role: user, users: a, policy: b}]\n"
+             "  groups: [{groups: g, policy: b}, {groups: g}]\n",
+     "@/kerbside.yaml:3: identity.roles[0].policy: policies has no b\n"
+     "@/kerbside.yaml:4: identity.groups[0].policy: policies has no b\n"
+     "@/kerbside.yaml:4: identity.groups[1].policy: is required\n",
+     false},
 
     /* identity */
     {"roles, nobody", SOURCES "identity:\n  roles: [{role: user}]\n",

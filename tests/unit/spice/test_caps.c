@@ -74,7 +74,9 @@ static void test_for_server(void **state)
         {KB_CHANNEL_DISPLAY, 0x0d, ~0u, 0x0b, ~0x80u},
         {KB_CHANNEL_INPUTS, 0x0d, ~0u, 0x0b, ~0u},
         {KB_CHANNEL_PLAYBACK, 0x0d, 0x0e, 0x0b, 0x0e},
-        {KB_CHANNEL_USBREDIR, 0x0d, 0x89, 0x0b, 0x89}, /* bits 0, 3, 7 mean other things here */
+        {KB_CHANNEL_USBREDIR, 0x0d, 0x89, 0x0b, 0x88}, /* no LZ4; 3, 7 mean other things here */
+        {KB_CHANNEL_PORT, 0x0d, 0x01, 0x0b, 0},
+        {KB_CHANNEL_WEBDAV, 0x0d, 0x01, 0x0b, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct kb_caps client = {.common = {rows[i].common, 0x1234},

@@ -373,11 +373,30 @@ static void test_expiry_is_audited(void **state)
     assert_int_equal(count_events(f, "grant.expired"), 2);
 }
 
+/* A list of policies that does not fit a session must not become a shorter one. */
+static void test_too_many_policies(void **state)
+{
+    struct fixture *f = *state;
+    char names[KB_POLICY_NAMES_MAX + 1];
+    for (size_t cut = 0; cut < 2; cut++) {
+        size_t len = KB_POLICY_NAMES_MAX - cut;
+        memset(names, 'p', len);
+        names[len] = '\0';
+        struct kb_store_create_grant g = grant_call(cut ? "fits" : "long");
+        g.policy = names;
+        create_grant(f, g, NULL);
+        struct kb_store_redeem_grant r = redeem(f, cut ? "fits" : "long", "192.0.2.7");
+        assert_int_equal(r.call.status, KB_STORE_OK);
+        assert_string_equal(r.session.policy, cut ? names : "?");
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_console, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_redeem),
+        TEST(test_too_many_policies),
         TEST(test_policy_default),
         TEST(test_reusable),
         TEST(test_reasons),

@@ -286,6 +286,7 @@ static void on_channel_new(SpiceSession *session, SpiceChannel *spice, gpointer 
     if (SPICE_IS_MAIN_CHANNEL(spice)) {
         g_signal_connect(spice, "notify::agent-connected", G_CALLBACK(on_agent), channel);
         g_signal_connect(spice, "main-mouse-update", G_CALLBACK(on_mouse_mode), channel);
+        clipboard_watch(client, SPICE_MAIN_CHANNEL(spice));
         return; /* connected by spice_session_connect() */
     }
     if (SPICE_IS_DISPLAY_CHANNEL(spice)) {

@@ -3,7 +3,8 @@
  * offers, reports what happens as JSON lines and obeys commands from stdin.
  *
  * main.c reads the arguments or a .vv file, channels.c follows the channels, commands.c obeys,
- * redirect.c does USB and smartcards. All of it runs in the main thread.
+ * redirect.c does USB and smartcards, clipboard.c clipboard and files. All of it runs in the main
+ * thread.
  */
 #ifndef KB_E2E_CLIENT_H
 #define KB_E2E_CLIENT_H
@@ -33,6 +34,7 @@ struct client {
     SpiceSession *session;
     GPtrArray *channels; /* of struct channel, in the order of their announcement */
     SpiceUsbDeviceManager *usb;
+    char *clipboard; /* what the guest gets when it asks; NULL: nothing */
     int exit_code;
 };
 
@@ -61,6 +63,15 @@ void redirect_watch_usb(struct client *client);
 /* Emulates a USB CD drive with the image at `path` and redirects it. Reports "usb_connected" or
  * "usb_failed". */
 void redirect_share_cd(struct client *client, const char *path);
+
+/* Follows the clipboard: "clipboard_grab", "clipboard_request", "clipboard" (data) and
+ * "clipboard_release". */
+void clipboard_watch(struct client *client, SpiceMainChannel *main);
+
+/* NULL: done. Otherwise why not. A sent file's end is a "file_sent" event. */
+const char *clipboard_offer(struct client *client, guint selection, guint type, const char *text);
+const char *clipboard_ask(struct client *client, guint selection, guint type);
+const char *clipboard_send_file(struct client *client, const char *path);
 
 /* Reports "smartcard_inserted" when a software card of the certificates is in its reader. */
 void redirect_watch_smartcard(struct client *client);

@@ -7,6 +7,8 @@
  *   port NAME TEXT            write TEXT (with \n, \r, \\ escapes) to the port of that name
  *   screenshot DISPLAY PATH   write the display's primary surface as a PPM file
  *   close TYPE ID | connect TYPE ID   one channel alone, while the session lives
+ *   clipboard-offer SELECTION TYPE TEXT | clipboard-ask SELECTION TYPE
+ *   send-file PATH            to the guest, through the agent
  *   usb-cd PATH               emulate a USB CD drive and redirect it
  *   stats                     a "stats" event with every channel's counters
  *   disconnect                end the session in good order, and the program
@@ -186,6 +188,31 @@ static const char *run_usb_cd(struct client *client, char **words)
     return NULL;
 }
 
+static const char *run_clipboard_offer(struct client *client, char **words)
+{
+    int selection = 0, type = 0;
+
+    if (!parse_int(words[1], &selection) || !parse_int(words[2], &type)) {
+        return "not a number";
+    }
+    return clipboard_offer(client, (guint)selection, (guint)type, words[3]);
+}
+
+static const char *run_clipboard_ask(struct client *client, char **words)
+{
+    int selection = 0, type = 0;
+
+    if (!parse_int(words[1], &selection) || !parse_int(words[2], &type)) {
+        return "not a number";
+    }
+    return clipboard_ask(client, (guint)selection, (guint)type);
+}
+
+static const char *run_send_file(struct client *client, char **words)
+{
+    return clipboard_send_file(client, words[1]);
+}
+
 static const char *run_stats(struct client *client, char **words)
 {
     json_t *list = json_array();
@@ -230,6 +257,9 @@ static const struct command commands[] = {
     {"screenshot", 2, run_screenshot},
     {"close", 2, run_close},
     {"connect", 2, run_connect},
+    {"clipboard-offer", 3, run_clipboard_offer},
+    {"clipboard-ask", 2, run_clipboard_ask},
+    {"send-file", 1, run_send_file},
     {"usb-cd", 1, run_usb_cd},
     {"stats", 0, run_stats},
     {"disconnect", 0, run_disconnect},

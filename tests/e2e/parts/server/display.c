@@ -84,7 +84,10 @@ static gboolean draw_frame(gpointer data)
     command->pixels = (uint8_t *)out;
 
     QXLImage *image = &command->image;
-    QXL_SET_IMAGE_ID(image, QXL_IMAGE_GROUP_DEVICE, display->frame);
+    /* Cards that share a cache share the ids in it. */
+    QXL_SET_IMAGE_ID(image, QXL_IMAGE_GROUP_DEVICE,
+                     (uint32_t)display->qxl.id << 24 | (display->frame & 0xffffff));
+    image->descriptor.flags = display->server->cached ? QXL_IMAGE_CACHE : 0;
     image->descriptor.type = SPICE_IMAGE_TYPE_BITMAP;
     image->descriptor.width = (uint32_t)width;
     image->descriptor.height = (uint32_t)height;
@@ -257,6 +260,7 @@ void display_add(struct server *server, const struct server_options *options)
     server->width = options->width;
     server->height = options->height;
     server->display_count = options->displays;
+    server->cached = options->cached;
     for (int i = 0; i < options->displays; i++) {
         add_one(server, i, options->fps);
     }

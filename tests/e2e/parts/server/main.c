@@ -39,6 +39,8 @@ static const GOptionEntry option_entries[] = {
     {"width", 0, 0, G_OPTION_ARG_INT, &options.width, "of each display", "PIXELS"},
     {"height", 0, 0, G_OPTION_ARG_INT, &options.height, "of each display", "PIXELS"},
     {"fps", 0, 0, G_OPTION_ARG_INT, &options.fps, "frames a second", "N"},
+    {"streams", 0, 0, G_OPTION_ARG_NONE, &options.streams, "frames become video streams", NULL},
+    {"cached", 0, 0, G_OPTION_ARG_NONE, &options.cached, "clients keep the frames", NULL},
     {"count", 0, 0, G_OPTION_ARG_INT, &options.count, "servers, on consecutive ports", "N"},
     {"playback", 0, 0, G_OPTION_ARG_NONE, &options.playback, "play a tone", NULL},
     {"record", 0, 0, G_OPTION_ARG_NONE, &options.record, "listen to the microphone", NULL},
@@ -109,6 +111,11 @@ static struct server *start_server(int index)
         spice_server_set_noauth(server->spice);
     }
     spice_server_set_image_compression(server->spice, compression_by_name(options.compression));
+    if (options.streams || options.cached) {
+        spice_server_set_streaming_video(server->spice, options.streams
+                                                            ? SPICE_STREAM_VIDEO_ALL
+                                                            : SPICE_STREAM_VIDEO_OFF);
+    }
     spice_server_set_name(server->spice, "a fake hypervisor");
     if (spice_server_init(server->spice, &core_interface) != 0) {
         fprintf(stderr, "server %d: cannot listen\n", index);
@@ -129,7 +136,7 @@ static struct server *start_server(int index)
         ports_add_echo(server, *name);
     }
     if (options.agent) {
-        ports_add_agent(server);
+        agent_add(server);
     }
     if (options.smartcard) {
         ports_add_smartcard(server);
@@ -193,10 +200,16 @@ static void obey(const char *line)
         report_stats();
     } else if (g_strcmp0(words[0], "webdav") == 0 && server != NULL && words[2] != NULL &&
                options.webdav) {
-        webdav_get(server, words[2]);
+        webdav_ask(server, words[2]);
     } else if (g_strcmp0(words[0], "ticket") == 0 && server != NULL && words[2] != NULL &&
                strchr(words[2], ' ') != NULL) {
         set_ticket(server, words[2]);
+    } else if (g_strcmp0(words[0], "agent") == 0 && server != NULL && words[2] != NULL &&
+               options.agent) {
+        g_auto(GStrv) message = g_strsplit(words[2], " ", 2);
+        if (!agent_say(server, message[0], message[1] != NULL ? message[1] : "")) {
+            report("refused", "{s:s}", "command", line);
+        }
     } else {
         report("refused", "{s:s}", "command", line);
     }

@@ -1,6 +1,6 @@
 /*
- * Character devices: named ports that echo what the client writes, an agent that only listens,
- * and a smartcard reader that reports what the client's card says.
+ * Character devices: named ports that echo what the client writes, and a smartcard reader that
+ * reports what the client's card says. The agent is in agent.c.
  */
 
 #include "server.h"
@@ -105,39 +105,6 @@ static const SpiceCharDeviceInterface echo_interface = {
 void ports_add_echo(struct server *server, const char *name)
 {
     ports_add(server, &server->ports[server->port_count++], &echo_interface, "port", name);
-}
-
-/* ---- agent ---- */
-
-/* Chunks come with a VDIChunkHeader (u32 port, u32 size) before the agent's own message. */
-static int agent_write(SpiceCharDeviceInstance *spice, const uint8_t *bytes, int size)
-{
-    struct char_device *device = from_spice(spice);
-    (void)bytes;
-
-    device->received += (uint64_t)size;
-    report("agent_data", "{s:i s:i s:I}", "server", device->server->index, "size", size, "total",
-           (json_int_t)device->received);
-    return size;
-}
-
-static const SpiceCharDeviceInterface agent_interface = {
-    .base =
-        {
-            .type = SPICE_INTERFACE_CHAR_DEVICE,
-            .description = "agent",
-            .major_version = SPICE_INTERFACE_CHAR_DEVICE_MAJOR,
-            .minor_version = SPICE_INTERFACE_CHAR_DEVICE_MINOR,
-        },
-    .state = ports_state,
-    .write = agent_write,
-    .read = ports_read,
-    .event = ports_event,
-};
-
-void ports_add_agent(struct server *server)
-{
-    ports_add(server, &server->agent, &agent_interface, "vdagent", NULL);
 }
 
 /* ---- smartcard ---- */

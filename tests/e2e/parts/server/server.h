@@ -33,6 +33,8 @@ struct server_options {
     int height;
     int fps; /* 0: the picture only changes on input */
     int count;
+    gboolean streams; /* every frame is part of a video stream */
+    gboolean cached;  /* frames go into the cache that all display channels of a client share */
     gboolean unix_socket;
     gboolean playback;
     gboolean record;
@@ -63,6 +65,7 @@ struct server {
     SpiceServer *spice;
     struct display displays[DISPLAYS_MAX];
     int display_count;
+    bool cached;
     int width;
     int height;
     SpiceKbdInstance keyboard;
@@ -78,6 +81,8 @@ struct server {
     struct char_device agent;
     struct char_device smartcard;
     struct char_device webdav;
+    GByteArray *agent_input;     /* chunks from the client, not yet whole */
+    GByteArray *agent_message;   /* a message of them, not yet whole */
     GByteArray *webdav_input;    /* frames from the client, not yet whole */
     GByteArray *webdav_response; /* the answer so far */
 };
@@ -91,7 +96,7 @@ void display_add_input(struct server *server);
 void sound_add_playback(struct server *server);
 void sound_add_record(struct server *server);
 void ports_add_echo(struct server *server, const char *name);
-void ports_add_agent(struct server *server);
+void agent_add(struct server *server);
 void ports_add_smartcard(struct server *server);
 void webdav_add(struct server *server);
 
@@ -110,7 +115,11 @@ int ports_read(SpiceCharDeviceInstance *spice, uint8_t *buffer, int size);
 void ports_state(SpiceCharDeviceInstance *spice, int connected);
 void ports_event(SpiceCharDeviceInstance *spice, uint8_t event);
 
-/* Asks the client's shared folder for `path`; the answer becomes a "webdav" event. */
-void webdav_get(struct server *server, const char *path);
+/* Makes the agent send a message; its body as hex digits. False if that is no message. */
+bool agent_say(struct server *server, const char *type, const char *hex);
+
+/* Asks the client's shared folder for "PATH" or by "METHOD PATH", the latter with a body of five
+ * bytes; the answer becomes a "webdav" event. */
+void webdav_ask(struct server *server, const char *what);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * The guest's side of folder sharing, as far as one GET needs it. The webdav channel is a port
+ * The guest's side of folder sharing, as far as one request needs it. The webdav channel is a port
  * that carries many HTTP connections: every frame is a 64-bit connection number, a 16-bit size
  * (both little-endian) and that many bytes; size 0 ends a connection. The client serves its
  * folder over HTTP on the other end.
@@ -30,10 +30,12 @@ static void send_frame(struct server *server, const char *bytes, size_t size)
     ports_send(&server->webdav, bytes, size);
 }
 
-void webdav_get(struct server *server, const char *path)
+void webdav_ask(struct server *server, const char *what)
 {
-    g_autofree char *request =
-        g_strdup_printf("GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path);
+    bool plain = what[0] == '/';
+    g_autofree char *request = g_strdup_printf(
+        "%s%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%s\r\n%s",
+        plain ? "GET " : "", what, plain ? "" : "Content-Length: 5\r\n", plain ? "" : "bytes");
 
     g_byte_array_set_size(server->webdav_response, 0);
     send_frame(server, request, strlen(request));
