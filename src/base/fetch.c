@@ -13,6 +13,7 @@
 #define CONNECT_MS 5000L
 #define ANSWER_MAX (1024 * 1024)
 #define REDIRECTS_MAX 3
+#define RETRY_MAX_MS (3600 * 1000)
 
 static void start_curl(void)
 {
@@ -34,7 +35,7 @@ static size_t take_body(char *data, size_t size, size_t count, void *to)
 static void forget_answer(struct kb_fetch *f)
 {
     if (f->answer.data)
-        kb_wipe(f->answer.data, f->answer.cap);
+        kb_wipe(f->answer.data, f->answer.len + 1); /* nothing was ever written behind that */
     kb_buf_finish(&f->answer);
     if (f->header)
         kb_wipe(f->header, strlen(f->header));
@@ -42,20 +43,44 @@ static void forget_answer(struct kb_fetch *f)
     f->header = NULL;
 }
 
+static bool is_header(const char *data, size_t count, const char *name)
+{
+    size_t len = strlen(name);
+    return count > len && data[len] == ':' && strncasecmp(data, name, len) == 0;
+}
+
+/* Seconds; the other form, a date, is taken as a minute. */
+static int64_t read_retry_after(const char *text)
+{
+    if (!*text)
+        return 0;
+    if (text[strspn(text, "0123456789")] || strlen(text) > 4)
+        return strspn(text, "0123456789") == strlen(text) ? RETRY_MAX_MS : 60000;
+    int64_t ms = strtoll(text, NULL, 10) * 1000;
+    return ms < RETRY_MAX_MS ? ms : RETRY_MAX_MS;
+}
+
 static size_t take_header(char *data, size_t size, size_t count, void *to)
 {
     struct kb_fetch *f = to;
     (void)size;
-    size_t len = f->wanted ? strlen(f->wanted) : 0;
-    if (!len || count <= len || data[len] != ':' || strncasecmp(data, f->wanted, len) != 0)
+    bool retry = is_header(data, count, "Retry-After");
+    if (!retry && !(f->wanted && is_header(data, count, f->wanted)))
         return count;
-    const char *from = data + len + 1, *end = data + count;
+    const char *from = memchr(data, ':', count), *end = data + count;
+    from++;
     while (from < end && (*from == ' ' || *from == '\t'))
         from++;
     while (end > from && (end[-1] == '\r' || end[-1] == '\n' || end[-1] == ' '))
         end--;
-    free(f->header);
-    f->header = kb_printf("%.*s", (int)(end - from), from);
+    char *value = kb_printf("%.*s", (int)(end - from), from);
+    if (retry) {
+        f->retry_after = read_retry_after(value);
+        free(value);
+    } else {
+        free(f->header);
+        f->header = value;
+    }
     return count;
 }
 
@@ -136,6 +161,41 @@ static bool same_origin(const char *a, const char *b)
     return same;
 }
 
+/* By the error where it says so; a time-out by what has a time. */
+static enum kb_fetch_stage stage_of(CURLcode code, const struct kb_fetch *f, bool secure)
+{
+    switch (code) {
+    case CURLE_COULDNT_RESOLVE_HOST:
+        return KB_FETCH_RESOLVE;
+    case CURLE_COULDNT_CONNECT:
+        return KB_FETCH_CONNECT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_ISSUER_ERROR:
+        return KB_FETCH_TLS;
+    case CURLE_OPERATION_TIMEDOUT:
+        return !f->resolve_us         ? KB_FETCH_RESOLVE
+               : !f->connect_us       ? KB_FETCH_CONNECT
+               : secure && !f->tls_us ? KB_FETCH_TLS
+                                      : KB_FETCH_ANSWER;
+    default:
+        return KB_FETCH_ANSWER;
+    }
+}
+
+static void note_stage(struct kb_fetch *f, CURL *curl, CURLcode code, const char *url)
+{
+    curl_off_t resolve = 0, connect = 0, tls = 0;
+    curl_easy_getinfo(curl, CURLINFO_NAMELOOKUP_TIME_T, &resolve);
+    curl_easy_getinfo(curl, CURLINFO_CONNECT_TIME_T, &connect);
+    curl_easy_getinfo(curl, CURLINFO_APPCONNECT_TIME_T, &tls);
+    f->resolve_us = (uint64_t)resolve;
+    f->connect_us = (uint64_t)connect;
+    f->tls_us = (uint64_t)tls;
+    f->stage = stage_of(code, f, strncasecmp(url, "https", 5) == 0);
+}
+
 /* One request; *next is where it leads on, to be freed. */
 static bool run_once(struct kb_fetch *f, const char *url, char **next)
 {
@@ -153,7 +213,9 @@ static bool run_once(struct kb_fetch *f, const char *url, char **next)
     kb_buf_reserve(&f->answer, f->max + 1); /* once, so that growing leaves no copy of a token */
     set_options(curl, f, url, headers, words);
     f->error[0] = '\0';
+    f->retry_after = 0;
     CURLcode code = curl_easy_perform(curl);
+    note_stage(f, curl, code, url);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &f->status);
     if (code == CURLE_OK && !f->body && f->status >= 300 && f->status < 400 &&
         curl_easy_getinfo(curl, CURLINFO_REDIRECT_URL, &location) == CURLE_OK && location)

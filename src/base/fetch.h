@@ -8,6 +8,9 @@
 
 #include <stdatomic.h>
 
+/* How far it came. */
+enum kb_fetch_stage { KB_FETCH_RESOLVE, KB_FETCH_CONNECT, KB_FETCH_TLS, KB_FETCH_ANSWER };
+
 struct kb_fetch {
     const char *url;             /* https:// or http:// */
     const char *const *headers;  /* "Name: value", ended by NULL; may be NULL */
@@ -20,10 +23,13 @@ struct kb_fetch {
     const atomic_bool *stop; /* ends it within a second or so; may be NULL */
     const char *wanted;      /* a header of the answer to keep; NULL: none */
     /* out; finish them */
-    long status;          /* 100..599 */
-    struct kb_buf answer; /* ended by a NUL that len does not count */
-    char *header;         /* the wanted one, or NULL */
-    char error[256];      /* when it failed */
+    long status;               /* 100..599 */
+    struct kb_buf answer;      /* ended by a NUL that len does not count */
+    char *header;              /* the wanted one, or NULL */
+    char error[256];           /* when it failed */
+    int64_t retry_after;       /* ms, of the header Retry-After, at most an hour; 0: none */
+    enum kb_fetch_stage stage; /* of the last connection: what it was at when it ended */
+    uint64_t resolve_us, connect_us, tls_us; /* since its beginning; 0: not done, or not needed */
 };
 
 /* False if there is no whole answer; error says why. An answer of any status is one. Redirects of a

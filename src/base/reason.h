@@ -63,6 +63,8 @@ enum {
     X(CONNECT_FAILED, "connect_failed", 9, "the hypervisor cannot be reached")                     \
     X(CONNECT_TIMEOUT, "connect_timeout", 9,                                                       \
       "the hypervisor did not answer the connection in time")                                      \
+    X(PROXY_REFUSED, "proxy_refused", 9,                                                           \
+      "the source's proxy did not make the connection to the hypervisor")                          \
     X(SERVER_TLS_FAILED, "server_tls_failed", 1, "the TLS handshake with the hypervisor failed")   \
     X(SERVER_CERTIFICATE, "server_certificate", 1,                                                 \
       "the hypervisor's certificate is not trusted; check the source's ca_cert")                   \

@@ -19,6 +19,8 @@ static const struct kb_cli_command commands[] = {
     {"source", "list", "", 0, 0, TALK, "sources and how they are", kb_cmd_source_list},
     {"source", "refresh", "NAME", 1, 1, TALK, "list a source's consoles again, now",
      kb_cmd_source_refresh},
+    {"source", "check", "NAME", 1, 1, TALK, "try a source's configuration, step by step",
+     kb_cmd_source_check},
     {"console", "list", "", 0, 0, TALK "qs", "consoles", kb_cmd_console_list},
     {"console", "show", "SOURCE UUID | NAME", 1, 2, TALK, "one console", kb_cmd_console_show},
     {"console", "vv", "SOURCE UUID | NAME", 1, 2, TALK "ouWMARP",

@@ -1,4 +1,4 @@
-/* status, version, source list, source refresh. Main thread. */
+/* status, version, source list, source refresh, source check. Main thread. */
 #include "cli/show.h"
 
 #include <stdio.h>
@@ -62,4 +62,36 @@ int kb_cmd_source_refresh(const struct kb_cli_options *o)
     else
         kb_table_print(KB_COLUMNS(source_columns), rows, false);
     return json_is_null(json_object_get(answer, "error")) ? KB_EXIT_DONE : KB_EXIT_REFUSED;
+}
+
+static void print_advice(const json_t *steps)
+{
+    const json_t *last = json_array_get(steps, json_array_size(steps) - 1);
+    const char *advice = json_string_value(json_object_get(last, "advice"));
+    if (advice)
+        printf("\n%s\n", advice);
+}
+
+/* Exits with 1 when a step failed, so that scripts can ask. */
+int kb_cmd_source_check(const struct kb_cli_options *o)
+{
+    static const struct kb_column columns[] = {
+        {"STEP", "step", KB_CELL_TEXT, false, 0},
+        {"RESULT", "result", KB_CELL_TEXT, false, 0},
+        {"MS", "ms", KB_CELL_TEXT, false, 0},
+        {"DETAIL", "detail", KB_CELL_TEXT, true, 0},
+    };
+    kb_auto_free char *path = kb_client_path("/api/v1/sources/%s/check", o->args[0]);
+    json_auto_t *answer = NULL;
+    int status = kb_show_ask(o, "POST", path, NULL, &answer);
+    if (status != KB_EXIT_DONE)
+        return status;
+    const json_t *steps = json_object_get(answer, "steps");
+    if (o->json) {
+        kb_show_json(answer);
+    } else {
+        kb_table_print(KB_COLUMNS(columns), steps, false);
+        print_advice(steps);
+    }
+    return json_is_true(json_object_get(answer, "ok")) ? KB_EXIT_DONE : KB_EXIT_REFUSED;
 }

@@ -35,6 +35,7 @@ int kb_cmd_status(const struct kb_cli_options *o);
 int kb_cmd_version(const struct kb_cli_options *o);
 int kb_cmd_source_list(const struct kb_cli_options *o);
 int kb_cmd_source_refresh(const struct kb_cli_options *o);
+int kb_cmd_source_check(const struct kb_cli_options *o);
 int kb_cmd_console_list(const struct kb_cli_options *o);
 int kb_cmd_console_show(const struct kb_cli_options *o);
 int kb_cmd_console_vv(const struct kb_cli_options *o);

@@ -189,13 +189,17 @@ static const struct kb_config_key source_policy_keys[] = {
 };
 
 #define SOURCE(member) .offset = offsetof(struct kb_config_source_draft, member)
-static const struct kb_config_key static_keys[] = {
+static const struct kb_config_key source_keys[] = {
     {"source", kb_config_read_identifier, SOURCE(config.name), .max = 255, .required = true},
     {"type", kb_config_read_text, SOURCE(config.type), .max = 64, .required = true},
     {"tls", kb_config_read_choice, SOURCE(config.tls), .choices = tls_modes},
     {"ca_cert", kb_config_read_ca, SOURCE(config.ca_cert)},
     {"policy", kb_config_read_policy_name, SOURCE(policy)},
     {"policies", kb_config_read_source_policies, .offset = 0},
+    {"refresh", kb_config_read_duration, SOURCE(config.refresh), "60s", 0, 24 * HOUR},
+    {"timeout", kb_config_read_duration, SOURCE(config.timeout), "10s", SECOND / 10, 5 * MINUTE},
+    {"address_map", kb_config_read_address_map, .offset = 0},
+    /* Last, for drivers that take it. */
     {"consoles", kb_config_read_consoles, .offset = 0, .required = true},
 };
 
@@ -221,5 +225,5 @@ const struct kb_config_table kb_config_role = TABLE(role_keys);
 const struct kb_config_table kb_config_group_policy = TABLE(group_policy_keys);
 const struct kb_config_table kb_config_policy = TABLE(policy_keys);
 const struct kb_config_table kb_config_source_policy = TABLE(source_policy_keys);
-const struct kb_config_table kb_config_static = TABLE(static_keys);
+const struct kb_config_table kb_config_source = TABLE(source_keys);
 const struct kb_config_table kb_config_console = TABLE(console_keys);

@@ -3,23 +3,27 @@
 #define KB_DAEMON_CONFIG_SCHEMA_H
 
 #include "daemon/config_reader.h"
+#include "source/driver.h"
 
 struct kb_config_table {
     const struct kb_config_key *keys;
     size_t count;
 };
 
-/* What a static source is read into: its consoles keep their place in the file for a while. */
+/* What a source is read into: static consoles keep their place in the file for a while. */
 struct kb_config_place {
     yaml_node_t *node;
     size_t index;
 };
+#define KB_CONFIG_SETTINGS_MAX 24 /* keys of one driver */
 struct kb_config_source_draft {
     struct kb_source_config config;
     struct kb_config_place *places; /* one a console */
     char *policy;                   /* of all its consoles */
     struct kb_attachment *attached; /* of some of them */
     size_t attached_count;
+    const struct kb_source_driver *driver;
+    struct kb_setting settings[KB_CONFIG_SETTINGS_MAX]; /* in the order of the driver's keys */
 };
 
 extern const struct kb_config_table kb_config_top;          /* into struct kb_config */
@@ -28,8 +32,15 @@ extern const struct kb_config_table kb_config_role;         /* an entry of ident
 extern const struct kb_config_table kb_config_group_policy; /* an entry of identity.groups */
 extern const struct kb_config_table kb_config_policy; /* an entry of policies, into the draft */
 extern const struct kb_config_table kb_config_source_policy; /* an entry of a source's policies */
-extern const struct kb_config_table kb_config_static;        /* a static source, into the draft */
+extern const struct kb_config_table kb_config_source;        /* of any type, into the draft */
 extern const struct kb_config_table kb_config_console;       /* a static console */
+
+/* The rows of a driver's own keys, into the settings of the draft; choices is room for theirs. */
+#define KB_CONFIG_CHOICES_MAX 32
+size_t kb_config_driver_keys(const struct kb_source_driver *driver, struct kb_config_key *keys,
+                             struct kb_config_choice choices[KB_CONFIG_CHOICES_MAX]);
+/* Moves the settings into the draft's configuration; config_driver.c. */
+void kb_config_take_settings(struct kb_config_source_draft *draft);
 
 /* Readers of one key each. */
 kb_config_read kb_config_read_listen;          /* config.c */
@@ -54,6 +65,7 @@ kb_config_read kb_config_read_identifier;      /* config_sources.c; names that s
 kb_config_read kb_config_read_host;            /* config_sources.c; a host or an address */
 kb_config_read kb_config_read_pin;             /* config_sources.c; host_subject */
 kb_config_read kb_config_read_consoles;        /* config_sources.c */
+kb_config_read kb_config_read_address_map;     /* config_driver.c */
 
 /* What a policy is read into. */
 struct kb_config_policy_draft {

@@ -182,8 +182,7 @@ static void check_ways(struct kb_config_reader *r, const struct kb_config_source
  */
 static bool is_planned(const char *type)
 {
-    return strcmp(type, "openstack") == 0 || strcmp(type, "ovirt") == 0 ||
-           strcmp(type, "shakenfist") == 0;
+    return strcmp(type, "shakenfist") == 0;
 }
 
 static const char *peek_text(struct kb_config_reader *r, yaml_node_t *node, const char *key)
@@ -239,6 +238,24 @@ static void keep_source(struct kb_config_reader *r, struct kb_config *c, yaml_no
     }
 }
 
+/* What every source has, `consoles` where the type takes them, and the driver's own. */
+static void read_keys(struct kb_config_reader *r, yaml_node_t *node, const char *type,
+                      struct kb_config_source_draft *draft)
+{
+    struct kb_config_choice choices[KB_CONFIG_CHOICES_MAX];
+    struct kb_config_key keys[KB_CONFIG_KEYS_MAX];
+    draft->driver = type ? kb_source_driver_find(type) : NULL;
+    size_t count = kb_config_source.count;
+    memcpy(keys, kb_config_source.keys, count * sizeof *keys);
+    if (draft->driver) {
+        if (!draft->driver->takes_consoles)
+            count--;
+        count += kb_config_driver_keys(draft->driver, keys + count, choices);
+    }
+    kb_config_read_mapping(r, node, keys, count, draft);
+    kb_config_take_settings(draft);
+}
+
 static void read_source(struct kb_config_reader *r, struct kb_config *c, yaml_node_t *node)
 {
     r->in_source = true;
@@ -251,7 +268,7 @@ static void read_source(struct kb_config_reader *r, struct kb_config *c, yaml_no
     } else {
         struct kb_config_source_draft draft = {0};
         check_type(r, node, type);
-        kb_config_read_mapping(r, node, kb_config_static.keys, kb_config_static.count, &draft);
+        read_keys(r, node, type, &draft);
         kb_config_attach_policies(r, &draft);
         keep_source(r, c, node, &draft);
         free(draft.places);

@@ -375,6 +375,7 @@ static void drain(struct daemon *d, const sigset_t *signals)
  */
 static void stop(struct daemon *d)
 {
+    kb_sources_stop(d->sources); /* HTTP may wait for a cloud */
     kb_http_destroy(d->http);
     if (d->proxy)
         kb_proxy_stop(d->proxy);

@@ -5,13 +5,16 @@
 
 static json_t *console_json(const struct kb_request *r, const struct kb_console_row *row)
 {
-    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:b}", "source", kb_json_text(row->source),
-                          "uuid", kb_json_text(row->uuid), "name", kb_json_text(row->name),
+    json_t *o = json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "source",
+                          kb_json_text(row->source), "uuid", kb_json_text(row->uuid), "name",
+                          kb_json_text(row->name), "project", kb_json_text(row->project), "state",
+                          kb_json_text(row->state), "protocol", kb_json_text(row->protocol),
                           "first_seen", kb_json_time(row->first_seen), "last_seen",
                           kb_json_time(row->last_seen), "in_use", row->in_use);
     if (!kb_request_may_on(r, KB_MAY_LIST_SESSIONS, row))
         return o;
     json_object_set_new(o, "owner", kb_json_text(row->owner));
+    json_object_set_new(o, "transport", kb_json_text(row->transport));
     json_object_set_new(o, "hypervisor", kb_json_text(row->hypervisor));
     json_object_set_new(o, "hypervisor_ip", kb_json_text(row->hypervisor_ip));
     json_object_set_new(o, "unix_socket", kb_json_text(row->unix_socket));

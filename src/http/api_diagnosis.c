@@ -5,10 +5,6 @@
 #include "http/server.h"
 #include "proxy/diagnose.h"
 
-#define AT_ONCE 2u /* fewer than there are threads for slow work: logins need them too */
-
-_Static_assert(AT_ONCE < KB_SLOW_THREADS, "a diagnosis leaves threads for logins");
-
 static json_t *hop_json(enum kb_hop hop, const struct kb_hop_view *h)
 {
     static const char *const results[] = {
@@ -39,7 +35,7 @@ static void diagnose(struct kb_request *r)
     kb_reply_json(r, 200,
                   json_pack("{s:s, s:s, s:b, s:o}", "source", r->params[0], "uuid", r->params[1],
                             "ok", ok, "hops", hops));
-    atomic_fetch_sub(&r->http->diagnoses, 1);
+    kb_request_done_few(r);
 }
 
 void kb_api_diagnosis(struct kb_request *r)
@@ -58,13 +54,5 @@ void kb_api_diagnosis(struct kb_request *r)
         kb_reply_store_failed(r);
         return;
     }
-    bool room = atomic_fetch_add(&r->http->diagnoses, 1) < AT_ONCE;
-    if (room && kb_request_defer(r, diagnose))
-        return;
-    atomic_fetch_sub(&r->http->diagnoses, 1);
-    if (room)
-        return; /* answered by defer */
-    kb_reply_header(r, "Retry-After", "5");
-    kb_reply_error(r, 429, "too_many_diagnoses", "%u diagnoses are under way; try again soon",
-                   AT_ONCE);
+    kb_request_defer_few(r, "too_many_diagnoses", "diagnoses", diagnose);
 }

@@ -1,5 +1,5 @@
-/* Routes that upstream Kerbside has and that go around grants: the .vv of the hypervisor itself,
- * for admins; and the exchanges of clouds, which wait for their sources. HTTP threads. */
+/* A route that upstream Kerbside has and that goes around grants: the .vv of the hypervisor itself,
+ * for admins. Threads for slow work: the source may have to ask its cloud. */
 #include "http/access.h"
 #include "http/route.h"
 #include "http/server.h"
@@ -42,36 +42,24 @@ static void reply_direct(struct kb_request *r, const struct kb_target *t)
     audit_direct(r, t);
 }
 
-void kb_api_console_direct(struct kb_request *r)
+static void open_direct(struct kb_request *r)
 {
     struct kb_target *t;
-    if (!kb_request_need_on(r, KB_MAY_OPEN_DIRECT, r->params[0], r->params[1], false))
-        return;
     enum kb_reason reason = kb_source_open_now(r->http->sources, r->params[0], r->params[1], &t);
     if (reason == KB_REASON_CONSOLE_GONE)
         kb_reply_error(r, 404, "console_not_found", "there is no such console");
     else if (reason != KB_REASON_NONE)
         kb_reply_error(r, 503, kb_reason_name(reason), "%s", kb_reason_text(reason));
-    else if (!t->host)
+    else if (t->transport != KB_TRANSPORT_TCP)
         kb_reply_error(r, 409, "console_not_direct",
-                       "the console is on a unix socket, which no file can name");
+                       "the console has no address that a viewer could be told");
     else
         reply_direct(r, t);
     kb_target_unref(t);
 }
 
-static void refuse_exchange(struct kb_request *r, const char *type)
+void kb_api_console_direct(struct kb_request *r)
 {
-    kb_reply_error(r, 404, "exchange_unavailable",
-                   "this version has no source of the type %s, whose tokens this would take", type);
-}
-
-void kb_api_nova_exchange(struct kb_request *r)
-{
-    refuse_exchange(r, "openstack");
-}
-
-void kb_api_sf_exchange(struct kb_request *r)
-{
-    refuse_exchange(r, "shakenfist");
+    if (kb_request_need_on(r, KB_MAY_OPEN_DIRECT, r->params[0], r->params[1], false))
+        kb_request_defer(r, open_direct); /* its cloud may be slow */
 }

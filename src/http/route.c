@@ -29,6 +29,7 @@ const struct kb_route kb_routes[] = {
      kb_api_console_proxy},
     {"GET", "/console/direct/{source}/{uuid}/console.vv", WEB, false, MAY(OPEN_DIRECT),
      kb_api_console_direct},
+    {"GET", "/nova/{source}/console.vv", WEB, true, 0, kb_api_nova_exchange_own},
     {"GET", "/nova-console.vv", WEB, true, 0, kb_api_nova_exchange},
     {"GET", "/sf-console.vv", WEB, true, 0, kb_api_sf_exchange},
 
@@ -48,6 +49,7 @@ const struct kb_route kb_routes[] = {
     {"GET", "/api/v1/sources/{source}", WEB, false, MAY(LIST_SOURCES), kb_api_source},
     {"POST", "/api/v1/sources/{source}/refresh", WEB, false, MAY(LIST_SOURCES),
      kb_api_source_refresh},
+    {"POST", "/api/v1/sources/{source}/check", WEB, false, MAY(LIST_SOURCES), kb_api_source_check},
 
     {"GET", "/api/v1/consoles", WEB, false, MAY(LIST_CONSOLES), kb_api_consoles},
     {"GET", "/api/v1/consoles/{source}/{uuid}", WEB, false, MAY(LIST_CONSOLES), kb_api_console},

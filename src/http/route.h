@@ -42,6 +42,7 @@ void kb_api_login_end(struct kb_request *r);
 void kb_api_sources(struct kb_request *r);
 void kb_api_source(struct kb_request *r);
 void kb_api_source_refresh(struct kb_request *r);
+void kb_api_source_check(struct kb_request *r);
 /* api_consoles.c */
 void kb_api_consoles(struct kb_request *r);
 void kb_api_console(struct kb_request *r);
@@ -52,6 +53,8 @@ void kb_api_policies(struct kb_request *r);
 void kb_api_console_policy(struct kb_request *r);
 /* api_direct.c */
 void kb_api_console_direct(struct kb_request *r);
+/* api_exchange.c */
+void kb_api_nova_exchange_own(struct kb_request *r);
 void kb_api_nova_exchange(struct kb_request *r);
 void kb_api_sf_exchange(struct kb_request *r);
 /* api_grants.c */

@@ -4,6 +4,7 @@
  * set_options. */
 #include "http/server.h"
 
+#include "base/json_memory.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -412,33 +413,6 @@ static struct MHD_Daemon *start(struct kb_http_entry *door, int fd, unsigned thr
         (size_t)CONNECTION_MEMORY, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
 }
 
-/* jansson keeps passwords and tokens of bodies in memory of its own, which must be wiped too; the
- * size stands before the block. */
-struct json_block {
-    _Alignas(max_align_t) size_t size;
-};
-
-static void *json_take(size_t size)
-{
-    struct json_block *b = kb_zalloc(sizeof *b + size);
-    b->size = size;
-    return b + 1;
-}
-
-static void json_give_back(void *p)
-{
-    if (!p)
-        return;
-    struct json_block *b = (struct json_block *)p - 1;
-    kb_wipe(b, sizeof *b + b->size);
-    free(b);
-}
-
-static void set_json_memory(void)
-{
-    json_set_alloc_funcs(json_take, json_give_back);
-}
-
 static struct kb_http_entry *entry_of(struct kb_http *h, enum kb_http_door which)
 {
     struct kb_http_entry *e = &h->entries[which == KB_DOOR_WEB     ? 0
@@ -452,8 +426,7 @@ struct kb_http *kb_http_create(const struct kb_http_options *o, struct kb_store 
                                struct kb_sources *sources, struct kb_proxy *proxy, int admin_fd,
                                int metrics_fd)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, set_json_memory);
+    kb_json_memory_start();
     struct kb_http *h = kb_zalloc(sizeof *h);
     pthread_mutex_init(&h->lock, NULL);
     kb_limit_init(&h->login_failures, LOGIN_FAILURES, LOGIN_WINDOW);

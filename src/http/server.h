@@ -31,7 +31,6 @@ struct kb_http {
     pthread_mutex_t lock;                     /* leaf; over config */
     struct kb_http_config *config;
     atomic_bool ready;
-    atomic_uint diagnoses; /* under way */
     struct kb_store *store;
     struct kb_sources *sources;
     struct kb_proxy *proxy;

@@ -71,6 +71,27 @@ bool kb_request_defer(struct kb_request *r, void (*work)(struct kb_request *r))
     return false;
 }
 
+_Static_assert(KB_SLOW_FEW < KB_SLOW_THREADS, "logins have threads left");
+
+bool kb_request_defer_few(struct kb_request *r, const char *code, const char *what,
+                          void (*work)(struct kb_request *r))
+{
+    bool room = atomic_fetch_add(&r->http->slow.few, 1) < KB_SLOW_FEW;
+    if (room && kb_request_defer(r, work))
+        return true;
+    atomic_fetch_sub(&r->http->slow.few, 1);
+    if (room)
+        return false; /* answered by defer */
+    kb_reply_header(r, "Retry-After", "5");
+    kb_reply_error(r, 429, code, "%u %s are under way; try again soon", KB_SLOW_FEW, what);
+    return false;
+}
+
+void kb_request_done_few(struct kb_request *r)
+{
+    atomic_fetch_sub(&r->http->slow.few, 1);
+}
+
 bool kb_slow_hand_over(struct kb_slow *s, struct kb_request *r)
 {
     pthread_mutex_lock(&s->lock);

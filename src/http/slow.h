@@ -16,6 +16,7 @@ struct kb_slow {
     pthread_cond_t cond;
     struct kb_request *first, *last; /* by r->next_slow */
     unsigned resting;
+    atomic_uint few;  /* of kb_request_defer_few, under way */
     atomic_bool stop; /* also ends fetches early */
     pthread_t threads[KB_SLOW_THREADS];
 };
@@ -28,6 +29,13 @@ void kb_slow_finish(struct kb_slow *s); /* when the servers have ended too */
 /* HTTP threads, as the last thing a handler does: work, which answers, will be called on another
  * thread. What it needs must be in the request. False: too many rest, and 503 is the answer. */
 bool kb_request_defer(struct kb_request *r, void (*work)(struct kb_request *r));
+/* The same for what waits for machines that may be dead: only two of all of these at a time, so
+ * that logins have threads left. False: it was answered with 429 CODE (about what: "diagnoses"), or
+ * as above. The work ends with kb_request_done_few. */
+#define KB_SLOW_FEW 2u
+bool kb_request_defer_few(struct kb_request *r, const char *code, const char *what,
+                          void (*work)(struct kb_request *r));
+void kb_request_done_few(struct kb_request *r);
 /* The server's: lets the request rest until its work is done. False: it was answered instead. */
 bool kb_slow_hand_over(struct kb_slow *s, struct kb_request *r);
 

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/tunnel.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -24,6 +25,8 @@ struct kb_dial {
     int fd;
     uv_poll_t *poll;
     struct kb_timer timer;
+    struct kb_buf ask, said; /* of a tunnel: the request, empty without; the answer so far */
+    size_t asked;            /* of it, sent */
     enum kb_reason reason;
     char detail[160];
 };
@@ -65,6 +68,8 @@ static void finish(struct kb_dial *d)
         d->lookup->dial = NULL;
     if (d->addresses)
         freeaddrinfo(d->addresses);
+    kb_buf_finish(&d->ask);
+    kb_buf_finish(&d->said);
     free(d);
 }
 
@@ -100,6 +105,86 @@ static void attempt_failed(struct kb_dial *d, enum kb_reason reason, const char 
     try_next(d);
 }
 
+static void succeed(struct kb_dial *d)
+{
+    end_attempt(d);
+    int fd = d->fd;
+    d->fd = -1;
+    report(d, fd);
+}
+
+/* --- a tunnel through a proxy ----------------------------------------------------------------- */
+
+/* The proxy is there, so no other of its addresses is tried. */
+static void refused(struct kb_dial *d, const char *why)
+{
+    char address[64] = "";
+    uint16_t port = kb_conn_format_address(d->next->ai_addr, address, sizeof address);
+    d->reason = KB_REASON_PROXY_REFUSED;
+    snprintf(d->detail, sizeof d->detail, "proxy %s port %u: %s", address, port, why);
+    end_attempt(d);
+    report(d, -1);
+}
+
+static void on_proxy_deadline(void *arg)
+{
+    refused(arg, "no answer in time");
+}
+
+/* Takes the head off the socket and not a byte more: what follows is the tunnel's. */
+static void on_proxy_readable(uv_poll_t *h, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct kb_dial *d = h->data;
+    uint8_t bytes[1024];
+    char why[KB_TUNNEL_WHY];
+    ssize_t n = recv(d->fd, bytes, sizeof bytes, MSG_PEEK);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (n <= 0) {
+        refused(d, n ? strerror_r(errno, why, sizeof why) : "it closed the connection");
+        return;
+    }
+    size_t before = d->said.len, len = 0;
+    kb_buf_add(&d->said, bytes, (size_t)n);
+    enum kb_tunnel t = kb_tunnel_answer(kb_buf_span(&d->said), &len, why);
+    if (t == KB_TUNNEL_REFUSED) {
+        refused(d, why);
+        return;
+    }
+    size_t take = t == KB_TUNNEL_OPEN ? len - before : (size_t)n;
+    if (recv(d->fd, bytes, take, 0) != (ssize_t)take)
+        refused(d, "its answer could not be read");
+    else if (t == KB_TUNNEL_OPEN)
+        succeed(d);
+}
+
+static void on_proxy_writable(uv_poll_t *h, int status, int events)
+{
+    (void)status;
+    (void)events;
+    struct kb_dial *d = h->data;
+    char text[96];
+    ssize_t n = send(d->fd, d->ask.data + d->asked, d->ask.len - d->asked, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        refused(d, strerror_r(errno, text, sizeof text));
+        return;
+    }
+    d->asked += n > 0 ? (size_t)n : 0;
+    if (d->asked == d->ask.len)
+        uv_poll_start(d->poll, UV_READABLE, on_proxy_readable);
+}
+
+static void ask_proxy(struct kb_dial *d)
+{
+    kb_timer_finish(&d->timer);
+    kb_timer_start(d->loop, &d->timer, d->each_ms, 0, on_proxy_deadline, d);
+    uv_poll_start(d->poll, UV_WRITABLE, on_proxy_writable);
+}
+
+/* --- connecting ------------------------------------------------------------------------------- */
+
 static void on_connected(uv_poll_t *h, int status, int events)
 {
     (void)status;
@@ -114,10 +199,10 @@ static void on_connected(uv_poll_t *h, int status, int events)
         attempt_failed(d, KB_REASON_CONNECT_FAILED, strerror_r(error, text, sizeof text));
         return;
     }
-    end_attempt(d);
-    int fd = d->fd;
-    d->fd = -1;
-    report(d, fd);
+    if (d->ask.len)
+        ask_proxy(d);
+    else
+        succeed(d);
 }
 
 static void on_deadline(void *arg)
@@ -243,6 +328,25 @@ struct kb_dial *kb_dial_unix(struct kb_loop *l, const char *path, uint64_t each_
         d->next = &d->own;
     }
     try_next(d);
+    return d;
+}
+
+struct kb_dial *kb_dial_tunnel(struct kb_loop *l, struct kb_worker *resolver, const char *proxy,
+                               uint16_t proxy_port, const char *host, uint16_t port,
+                               uint64_t each_ms,
+                               void (*done)(void *arg, const struct kb_dial_result *r), void *arg)
+{
+    struct kb_buf ask = {0};
+    if (!kb_tunnel_request(&ask, host, port)) {
+        kb_buf_finish(&ask);
+        struct kb_dial *d = begin(l, each_ms, done, arg);
+        d->reason = KB_REASON_PROXY_REFUSED;
+        kb_copy_str(d->detail, sizeof d->detail, "the host that it should connect to is no host");
+        try_next(d);
+        return d;
+    }
+    struct kb_dial *d = kb_dial_tcp(l, resolver, proxy, proxy_port, each_ms, done, arg);
+    d->ask = ask;
     return d;
 }
 

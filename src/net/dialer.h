@@ -10,7 +10,7 @@ struct kb_dial;
 
 struct kb_dial_result {
     struct kb_conn *conn;  /* connected; owned by the receiver; NULL on failure */
-    enum kb_reason reason; /* RESOLVE_FAILED, CONNECT_FAILED, CONNECT_TIMEOUT */
+    enum kb_reason reason; /* RESOLVE_FAILED, CONNECT_FAILED, CONNECT_TIMEOUT, PROXY_REFUSED */
     const char *detail;    /* the system's words; borrowed */
     uint64_t resolve_us;   /* of the time that it took; 0 for what is an address already */
 };
@@ -22,6 +22,13 @@ struct kb_dial *kb_dial_tcp(struct kb_loop *l, struct kb_worker *resolver, const
                             void (*done)(void *arg, const struct kb_dial_result *r), void *arg);
 struct kb_dial *kb_dial_unix(struct kb_loop *l, const char *path, uint64_t each_ms,
                              void (*done)(void *arg, const struct kb_dial_result *r), void *arg);
+/* The same through an HTTP proxy: CONNECT to host:port, which the proxy understands and nobody here
+ * looks up. PROXY_REFUSED with its status when it says no. One request for all of that may take
+ * each_ms after connecting. */
+struct kb_dial *kb_dial_tunnel(struct kb_loop *l, struct kb_worker *resolver, const char *proxy,
+                               uint16_t proxy_port, const char *host, uint16_t port,
+                               uint64_t each_ms,
+                               void (*done)(void *arg, const struct kb_dial_result *r), void *arg);
 /* done() will not be called. Not after it was. */
 void kb_dial_cancel(struct kb_dial *d);
 

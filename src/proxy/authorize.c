@@ -60,7 +60,7 @@ static void on_opened(struct kb_source_open *o)
     if (!ch) {
         kb_target_unref(o->target);
     } else if (o->reason != KB_REASON_NONE) {
-        kb_channel_close(ch, o->reason, NULL);
+        kb_channel_close(ch, o->reason, *o->detail ? o->detail : NULL);
     } else {
         ch->session->target = o->target;
         kb_channel_dial(ch);
@@ -77,9 +77,34 @@ static void find_target(struct kb_channel *ch)
     struct kb_source_open *o = &ask(ch)->ask.open;
     kb_copy_str(o->source, sizeof o->source, ch->session->row.source);
     kb_copy_str(o->uuid, sizeof o->uuid, ch->session->row.uuid);
+    kb_copy_str(o->user, sizeof o->user, ch->session->row.user);
     o->reply_to = &ch->shard->loop->box;
     o->done = on_opened;
     kb_source_open(ch->shard->proxy->sources, o);
+}
+
+static void on_connected(struct kb_source_open *o)
+{
+    struct kb_pending *q = (struct kb_pending *)o;
+    struct kb_channel *ch = answered(q);
+    if (!ch && o->fd >= 0)
+        close(o->fd);
+    else if (ch && o->reason != KB_REASON_NONE)
+        kb_channel_close(ch, o->reason, *o->detail ? o->detail : NULL);
+    else if (ch)
+        kb_channel_connected(ch, kb_conn_create(ch->shard->loop, o->fd, NULL, NULL));
+    free(q);
+}
+
+void kb_channel_ask_source(struct kb_channel *ch)
+{
+    struct kb_source_open *o = &ask(ch)->ask.open;
+    kb_copy_str(o->source, sizeof o->source, ch->session->row.source);
+    kb_copy_str(o->uuid, sizeof o->uuid, ch->session->row.uuid);
+    kb_copy_str(o->user, sizeof o->user, ch->session->row.user);
+    o->reply_to = &ch->shard->loop->box;
+    o->done = on_connected;
+    kb_source_connect(ch->shard->proxy->sources, o);
 }
 
 /* --- which session ---------------------------------------------------------------------------- */

@@ -109,6 +109,11 @@ void kb_channel_link(struct kb_channel *ch, struct kb_span prefix);
  * kb_channel_dial. */
 void kb_channel_authorize(struct kb_channel *ch);
 void kb_channel_forget_answers(struct kb_channel *ch);
+/* The same, for one connection that the source makes (KB_TRANSPORT_SOURCE): ends with
+ * kb_channel_connected. */
+void kb_channel_ask_source(struct kb_channel *ch);
+/* dial.c: conn leads to the hypervisor; takes it over. */
+void kb_channel_connected(struct kb_channel *ch, struct kb_conn *conn);
 /* dial.c: reaches the hypervisor and links; ends with kb_channel_relay. */
 void kb_channel_dial(struct kb_channel *ch);
 /* relay.c: whole messages both ways until the end. */

@@ -221,7 +221,7 @@ static void start_tls(struct diagnosis *d)
         return;
     }
     d->conn->fresh = true;
-    kb_conn_connect_tls(d->conn, ctx, kb_reach_is_address(t->host) ? NULL : t->host);
+    kb_conn_connect_tls(d->conn, ctx, kb_reach_sni(t));
     SSL_CTX_free(ctx);
 }
 
@@ -231,6 +231,26 @@ static void start_tls(struct diagnosis *d)
 static void ignore(struct kb_conn *c)
 {
     (void)c;
+}
+
+static void on_dialled(void *arg, const struct kb_dial_result *r);
+
+static void on_source_connected(struct kb_source_open *o)
+{
+    struct diagnosis *d =
+        (struct diagnosis *)(void *)((char *)o - offsetof(struct diagnosis, open));
+    if (o->reason != KB_REASON_NONE) {
+        fail(d, o->reason, *o->detail ? o->detail : NULL);
+        return;
+    }
+    struct kb_dial_result r = {.conn = kb_conn_create(d->shard->loop, o->fd, NULL, NULL)};
+    on_dialled(d, &r);
+}
+
+static void ask_source(struct diagnosis *d)
+{
+    d->open.done = on_source_connected;
+    kb_source_connect(d->shard->proxy->sources, &d->open);
 }
 
 static void on_dialled(void *arg, const struct kb_dial_result *r)
@@ -252,9 +272,11 @@ static void on_dialled(void *arg, const struct kb_dial_result *r)
     }
     d->conn = r->conn;
     kb_conn_set_owner(r->conn, &events, d);
-    kb_auto_free char *peer = d->target->unix_socket
-                                  ? kb_strdup(d->target->unix_socket)
-                                  : kb_printf("%s port %u", r->conn->peer, r->conn->peer_port);
+    kb_auto_free char *peer =
+        d->target->unix_socket ? kb_strdup(d->target->unix_socket)
+        : d->target->transport == KB_TRANSPORT_CONNECT
+            ? kb_printf("through the proxy %s port %u", r->conn->peer, r->conn->peer_port)
+            : kb_printf("%s port %u", r->conn->peer, r->conn->peer_port);
     done(d, peer, d->tls ? KB_HOP_TLS : KB_HOP_LINK);
     struct kb_proxy_options o = kb_proxy_options_now(d->shard->proxy);
     kb_timer_start(d->shard->loop, &d->deadline, o.link_ms, 0, on_deadline, d);
@@ -269,12 +291,12 @@ static void dial(struct diagnosis *d)
     const struct kb_target *t = d->target;
     struct kb_proxy *p = d->shard->proxy;
     uint64_t each_ms = kb_proxy_options_now(p).connect_ms;
-    uint16_t port = d->tls ? t->tls_port : t->port;
     kb_timer_finish(&d->deadline);
     d->step_us = kb_clock_us();
     if (!d->tls) {
-        const char *why = t->unix_socket           ? "a unix socket never leaves the machine"
-                          : t->tls == KB_TLS_PLAIN ? "the source says plain"
+        const char *why = t->unix_socket ? "a unix socket never leaves the machine"
+                          : t->transport == KB_TRANSPORT_SOURCE ? "the source makes the connection"
+                          : t->tls == KB_TLS_PLAIN              ? "the source says plain"
                                                    : "the source prefers TLS but has no CA for it";
         note(d, KB_HOP_TLS, KB_HOP_NOT_NEEDED, 0, why);
         note(d, KB_HOP_IDENTITY, KB_HOP_NOT_NEEDED, 0, "nothing proves who answers without TLS");
@@ -283,17 +305,21 @@ static void dial(struct diagnosis *d)
         note(d, KB_HOP_IDENTITY, KB_HOP_UNTRIED, 0, NULL);
         note(d, KB_HOP_LINK, KB_HOP_UNTRIED, 0, NULL);
     }
-    bool named = t->host && !kb_reach_is_address(t->host);
+    const char *dialled = t->transport == KB_TRANSPORT_CONNECT ? t->proxy_host : t->host;
+    bool named = dialled && !kb_reach_is_address(dialled);
     d->hop = named ? KB_HOP_RESOLVE : KB_HOP_CONNECT;
     if (!named)
-        note(d, KB_HOP_RESOLVE, KB_HOP_NOT_NEEDED, 0, t->host ? "it is an address" : "no name");
-    if (t->unix_socket) {
-        kb_dial_unix(d->shard->loop, t->unix_socket, each_ms, on_dialled, d);
-    } else if (!t->host || !port) {
+        note(d, KB_HOP_RESOLVE, KB_HOP_NOT_NEEDED, 0, dialled ? "it is an address" : "no name");
+    if (t->transport == KB_TRANSPORT_SOURCE) {
+        ask_source(d);
+        return;
+    }
+    enum kb_reason reason;
+    const char *detail;
+    if (!kb_reach_dial(t, d->tls, d->shard->loop, &p->resolver, each_ms, on_dialled, d, &reason,
+                       &detail)) {
         d->hop = KB_HOP_CONNECT;
-        fail(d, d->tls && !port ? KB_REASON_SERVER_NO_TLS_PORT : KB_REASON_SERVER_NO_ADDRESS, NULL);
-    } else {
-        kb_dial_tcp(d->shard->loop, &p->resolver, t->host, port, each_ms, on_dialled, d);
+        fail(d, reason, detail);
     }
 }
 
@@ -305,7 +331,7 @@ static void on_opened(struct kb_source_open *o)
     struct diagnosis *d =
         (struct diagnosis *)(void *)((char *)o - offsetof(struct diagnosis, open));
     if (o->reason != KB_REASON_NONE) {
-        fail(d, o->reason, NULL);
+        fail(d, o->reason, *o->detail ? o->detail : NULL);
         return;
     }
     d->target = o->target;
@@ -370,6 +396,9 @@ const char *kb_diagnosis_advice(enum kb_reason reason)
         [KB_REASON_CONNECT_TIMEOUT] =
             "Look whether the hypervisor is up and whether a firewall on the way drops packets; "
             "timeouts.connect says how long is waited.",
+        [KB_REASON_PROXY_REFUSED] = "Look at the clocks of this machine and of the proxy: its "
+                                    "tickets live for half a minute; "
+                                    "and at the proxy's log.",
         [KB_REASON_SERVER_TLS_FAILED] =
             "Look whether secure_port is really the TLS port, and which TLS versions the "
             "hypervisor speaks.",

@@ -139,7 +139,7 @@ static void start_tls(struct kb_channel *ch)
         kb_channel_close(ch, KB_REASON_SERVER_CERTIFICATE, error);
         return;
     }
-    kb_conn_connect_tls(ch->server.conn, ctx, kb_reach_is_address(t->host) ? NULL : t->host);
+    kb_conn_connect_tls(ch->server.conn, ctx, kb_reach_sni(t));
     SSL_CTX_free(ctx);
 }
 
@@ -161,15 +161,19 @@ static void ignore(struct kb_conn *c)
 
 static void on_dialled(void *arg, const struct kb_dial_result *r)
 {
-    static const struct kb_conn_events events = {on_tls_ready, on_link_readable, ignore, on_failed};
     struct kb_channel *ch = arg;
     ch->setup->dial = NULL;
-    if (!r->conn) {
+    if (r->conn)
+        kb_channel_connected(ch, r->conn);
+    else
         kb_channel_close(ch, r->reason, r->detail);
-        return;
-    }
-    ch->server.conn = r->conn;
-    kb_conn_set_owner(r->conn, &events, ch);
+}
+
+void kb_channel_connected(struct kb_channel *ch, struct kb_conn *conn)
+{
+    static const struct kb_conn_events events = {on_tls_ready, on_link_readable, ignore, on_failed};
+    ch->server.conn = conn;
+    kb_conn_set_owner(conn, &events, ch);
     kb_channel_enter(ch, KB_STATE_SERVER_LINK);
     if (ch->setup->tls)
         start_tls(ch);
@@ -183,17 +187,17 @@ static void dial(struct kb_channel *ch)
     struct kb_proxy *p = ch->shard->proxy;
     const struct kb_target *t = setup->target;
     uint64_t each_ms = kb_proxy_options_now(p).connect_ms;
-    uint16_t port = setup->tls ? t->tls_port : t->port;
+    enum kb_reason reason;
+    const char *detail;
     kb_channel_enter(ch, KB_STATE_DIAL);
-    if (t->unix_socket)
-        setup->dial = kb_dial_unix(ch->shard->loop, t->unix_socket, each_ms, on_dialled, ch);
-    else if (setup->tls && !port)
-        kb_channel_close(ch, KB_REASON_SERVER_NO_TLS_PORT, NULL);
-    else if (!t->host || !port)
-        kb_channel_close(ch, KB_REASON_SERVER_NO_ADDRESS, NULL);
-    else
-        setup->dial =
-            kb_dial_tcp(ch->shard->loop, &p->resolver, t->host, port, each_ms, on_dialled, ch);
+    if (t->transport == KB_TRANSPORT_SOURCE) {
+        kb_channel_ask_source(ch);
+        return;
+    }
+    setup->dial = kb_reach_dial(t, setup->tls, ch->shard->loop, &p->resolver, each_ms, on_dialled,
+                                ch, &reason, &detail);
+    if (!setup->dial)
+        kb_channel_close(ch, reason, detail);
 }
 
 void kb_channel_dial(struct kb_channel *ch)

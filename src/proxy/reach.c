@@ -1,5 +1,5 @@
 /* How a target is to be reached, and whether who answers there is who it should be. Pure; any
- * thread. Does not connect: that is dial.c's, and diagnose.c's. */
+ * thread, but for kb_reach_dial, which is a loop's. Linking is dial.c's, and diagnose.c's. */
 #include "proxy/reach.h"
 
 #include "spice/host_subject.h"
@@ -21,6 +21,40 @@ bool kb_reach_begins_with_tls(const struct kb_target *t)
 bool kb_reach_may_redirect(const struct kb_target *t, enum kb_reason reason)
 {
     return reason == KB_REASON_SERVER_NEEDS_TLS && t->tls == KB_TLS_PREFER && t->tls_port;
+}
+
+struct kb_dial *kb_reach_dial(const struct kb_target *t, bool tls, struct kb_loop *l,
+                              struct kb_worker *resolver, uint64_t each_ms,
+                              void (*done)(void *arg, const struct kb_dial_result *r), void *arg,
+                              enum kb_reason *reason, const char **detail)
+{
+    uint16_t port = tls ? t->tls_port : t->port;
+    *reason = KB_REASON_SERVER_NO_ADDRESS;
+    *detail = NULL;
+    if (t->protocol != KB_PROTOCOL_SPICE) {
+        *detail = "this version opens SPICE alone, and the console speaks something else";
+        return NULL;
+    }
+    if (t->transport == KB_TRANSPORT_UNIX)
+        return kb_dial_unix(l, t->unix_socket, each_ms, done, arg);
+    if (tls && !port)
+        *reason = KB_REASON_SERVER_NO_TLS_PORT;
+    else if (t->transport == KB_TRANSPORT_WEBSOCKET)
+        *detail = "this version does not open consoles behind a WebSocket";
+    else if (!t->host || !port || (t->transport == KB_TRANSPORT_CONNECT && !t->proxy_host))
+        ;
+    else if (t->transport == KB_TRANSPORT_CONNECT)
+        return kb_dial_tunnel(l, resolver, t->proxy_host, t->proxy_port, t->host, port, each_ms,
+                              done, arg);
+    else
+        return kb_dial_tcp(l, resolver, t->host, port, each_ms, done, arg);
+    return NULL;
+}
+
+const char *kb_reach_sni(const struct kb_target *t)
+{
+    bool name = t->transport == KB_TRANSPORT_TCP && !kb_reach_is_address(t->host);
+    return name ? t->host : NULL;
 }
 
 bool kb_reach_is_address(const char *host)

@@ -1,5 +1,5 @@
-/* The inventory's maps, over uthash. Knows nothing of drivers, the store or time. Sources thread.
- */
+/* A source's map of consoles, over uthash. Knows nothing of drivers, the store or time. Any thread,
+ * one at a time. */
 #include "source/inventory.h"
 
 #include "base/mem.h"
@@ -15,17 +15,54 @@ struct kb_console *kb_console_create(const char *uuid, const char *name)
     return c;
 }
 
+struct kb_console *kb_console_copy(const struct kb_console *from)
+{
+    struct kb_console *c = kb_console_create(from->uuid, from->name);
+    c->project = kb_strdup(from->project);
+    c->owner = kb_strdup(from->owner);
+    c->state = kb_strdup(from->state);
+    c->hypervisor = kb_strdup(from->hypervisor);
+    c->hypervisor_ip = kb_strdup(from->hypervisor_ip);
+    c->unix_socket = kb_strdup(from->unix_socket);
+    c->host_subject = kb_strdup(from->host_subject);
+    c->insecure_port = from->insecure_port;
+    c->secure_port = from->secure_port;
+    c->protocol = from->protocol;
+    c->transport = from->transport;
+    c->extra = kb_strdup(from->extra);
+    c->target = from->target ? kb_target_ref(from->target) : NULL;
+    return c;
+}
+
+static bool same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool kb_console_equal(const struct kb_console *a, const struct kb_console *b)
+{
+    return same(a->uuid, b->uuid) && same(a->name, b->name) && same(a->project, b->project) &&
+           same(a->owner, b->owner) && same(a->state, b->state) &&
+           same(a->hypervisor, b->hypervisor) && same(a->hypervisor_ip, b->hypervisor_ip) &&
+           same(a->unix_socket, b->unix_socket) && same(a->host_subject, b->host_subject) &&
+           a->insecure_port == b->insecure_port && a->secure_port == b->secure_port &&
+           a->protocol == b->protocol && a->transport == b->transport;
+}
+
 void kb_console_destroy(struct kb_console *c)
 {
     if (!c)
         return;
     free(c->uuid);
     free(c->name);
+    free(c->project);
+    free(c->owner);
+    free(c->state);
     free(c->hypervisor);
     free(c->hypervisor_ip);
     free(c->unix_socket);
     free(c->host_subject);
-    free(c->owner);
+    free(c->extra);
     kb_target_unref(c->target);
     free(c);
 }
@@ -47,6 +84,18 @@ void kb_consoles_add(struct kb_console **map, struct kb_console *c)
     HASH_ADD_KEYPTR(hh, *map, c->uuid, strlen(c->uuid), c);
 }
 
+bool kb_consoles_equal(struct kb_console *a, struct kb_console *b)
+{
+    if (HASH_COUNT(a) != HASH_COUNT(b))
+        return false;
+    for (struct kb_console *c = a; c; c = c->hh.next) {
+        const struct kb_console *other = kb_consoles_find(b, c->uuid);
+        if (!other || !kb_console_equal(c, other))
+            return false;
+    }
+    return true;
+}
+
 void kb_consoles_destroy(struct kb_console **map)
 {
     struct kb_console *c, *next;
@@ -55,40 +104,4 @@ void kb_consoles_destroy(struct kb_console **map)
         kb_console_destroy(c);
     }
     *map = NULL;
-}
-
-struct kb_source *kb_inventory_find(struct kb_source *inventory, const char *name)
-{
-    struct kb_source *source;
-    HASH_FIND_STR(inventory, name, source);
-    return source;
-}
-
-struct kb_source *kb_inventory_need(struct kb_source **inventory, const char *name)
-{
-    struct kb_source *source = kb_inventory_find(*inventory, name);
-    if (source)
-        return source;
-    source = kb_zalloc(sizeof *source);
-    source->name = kb_strdup(name);
-    HASH_ADD_KEYPTR(hh, *inventory, source->name, strlen(source->name), source);
-    return source;
-}
-
-void kb_inventory_remove(struct kb_source **inventory, struct kb_source *source)
-{
-    HASH_DEL(*inventory, source);
-    kb_consoles_destroy(&source->consoles);
-    kb_source_config_finish(&source->config);
-    free(source->error);
-    free(source->name);
-    free(source->type);
-    free(source);
-}
-
-void kb_inventory_destroy(struct kb_source **inventory)
-{
-    struct kb_source *source, *next;
-    HASH_ITER (hh, *inventory, source, next)
-        kb_inventory_remove(inventory, source);
 }

@@ -1,9 +1,43 @@
-/* The counted target and the clean-up of what the configuration handed over. Any thread. */
-#include "source/source.h"
+/* The counted target, how it is made from a console's record, and the clean-up of what the
+ * configuration handed over. Any thread. */
+#include "source/driver.h"
 
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+static enum kb_tls_mode tls_of(const struct kb_source_config *config, const struct kb_console *c)
+{
+    if (c->unix_socket || c->transport == KB_TRANSPORT_SOURCE)
+        return KB_TLS_PLAIN;
+    if (config->tls != KB_TLS_UNSET)
+        return config->tls;
+    return c->secure_port ? KB_TLS_REQUIRE : KB_TLS_PLAIN;
+}
+
+struct kb_target *kb_target_of(const struct kb_source_config *config, const struct kb_console *c)
+{
+    struct kb_target *t = kb_zalloc(sizeof *t);
+    t->refs = 1;
+    t->source = kb_strdup(config->name);
+    t->uuid = kb_strdup(c->uuid);
+    t->name = kb_strdup(c->name);
+    t->protocol = c->protocol;
+    t->transport = c->transport;
+    t->unix_socket = kb_strdup(c->unix_socket);
+    if (!t->unix_socket) {
+        t->host = kb_address_map(config, c->hypervisor_ip ? c->hypervisor_ip : c->hypervisor);
+        if (c->hypervisor && t->host && strcmp(c->hypervisor, t->host) != 0)
+            t->tls_name = kb_strdup(c->hypervisor);
+    }
+    t->port = c->insecure_port;
+    t->tls_port = c->secure_port;
+    t->tls = tls_of(config, c);
+    t->ca_pem = kb_strdup(config->ca_cert);
+    t->host_subject = kb_strdup(c->host_subject);
+    return t;
+}
 
 struct kb_target *kb_target_ref(struct kb_target *t)
 {
@@ -22,8 +56,11 @@ void kb_target_unref(struct kb_target *t)
     free(t->host);
     free(t->tls_name);
     free(t->unix_socket);
+    free(t->proxy_host);
     free(t->ca_pem);
     free(t->host_subject);
+    free(t->path);
+    kb_secret_finish(&t->header);
     kb_secret_finish(&t->ticket);
     free(t);
 }
@@ -43,6 +80,16 @@ void kb_source_config_finish(struct kb_source_config *c)
         kb_secret_finish(&k->ticket);
     }
     free(c->consoles);
+    for (size_t i = 0; i < c->setting_count; i++) {
+        free(c->settings[i].text);
+        kb_secret_finish(&c->settings[i].secret);
+    }
+    free(c->settings);
+    for (size_t i = 0; i < c->address_count; i++) {
+        free(c->address_map[i].from);
+        free(c->address_map[i].to);
+    }
+    free(c->address_map);
     free(c->name);
     free(c->type);
     free(c->ca_cert);

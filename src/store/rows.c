@@ -11,6 +11,10 @@ void kb_console_row_finish(struct kb_console_row *r)
     free(r->unix_socket);
     free(r->host_subject);
     free(r->owner);
+    free(r->project);
+    free(r->state);
+    free(r->protocol);
+    free(r->transport);
     *r = (struct kb_console_row){0};
 }
 

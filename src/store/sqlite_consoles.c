@@ -21,7 +21,11 @@ static void read_row(struct kb_rows *q, struct kb_console_row *r)
         .first_seen = kb_sql_number(q, 9),
         .last_seen = kb_sql_number(q, 10),
         .owner = kb_sql_copy(q, 11),
-        .in_use = kb_sql_number(q, 12) != 0,
+        .project = kb_sql_copy(q, 12),
+        .state = kb_sql_copy(q, 13),
+        .protocol = kb_sql_copy(q, 14),
+        .transport = kb_sql_copy(q, 15),
+        .in_use = kb_sql_number(q, 16) != 0,
     };
 }
 
@@ -135,6 +139,10 @@ static void take_rows(struct sync *s, const struct kb_console_row *rows, size_t 
             .insecure_port = rows[i].insecure_port,
             .secure_port = rows[i].secure_port,
             .owner = clean(rows[i].owner),
+            .project = clean(rows[i].project),
+            .state = clean(rows[i].state),
+            .protocol = kb_strdup(rows[i].protocol ? rows[i].protocol : "spice"),
+            .transport = kb_strdup(rows[i].transport ? rows[i].transport : "tcp"),
         };
         if (!*r.uuid || strlen(r.uuid) >= KB_NAME_SIZE) {
             leave_out(s, &r, *r.uuid ? "the uuid is too long" : "the uuid is empty");
@@ -187,6 +195,10 @@ static void differences(const struct kb_console_row *a, const struct kb_console_
         {"insecure_port", a->insecure_port == b->insecure_port},
         {"secure_port", a->secure_port == b->secure_port},
         {"owner", same(a->owner, b->owner)},
+        {"project", same(a->project, b->project)},
+        {"state", same(a->state, b->state)},
+        {"protocol", same(a->protocol, b->protocol)},
+        {"transport", same(a->transport, b->transport)},
     };
     kb_auto(kb_buf_finish) struct kb_buf words = {0};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
@@ -220,6 +232,10 @@ static bool put(struct sync *s, enum kb_sql which, const struct kb_console_row *
         KB_NUMBER(r->insecure_port),
         KB_NUMBER(r->secure_port),
         KB_TEXT(r->owner),
+        KB_TEXT(r->project),
+        KB_TEXT(r->state),
+        KB_TEXT(r->protocol),
+        KB_TEXT(r->transport),
         /* first_seen, which an update leaves alone */
         {.kind = which == KB_SQL_CONSOLE_INSERT ? KB_BIND_INT : KB_BIND_END, .i = s->db->base.now},
         {.kind = KB_BIND_END},
@@ -275,6 +291,10 @@ enum kb_store_status kb_sqlite_sync_consoles(struct kb_backend *b, struct kb_sto
     kb_auto_free char *source = clean(c->source);
     kb_auto(finish_sync) struct sync s = {.db = (struct kb_sqlite *)b, .source = source};
     c->added = c->changed = c->removed = 0;
+    if (c->unchanged)
+        return kb_sql_do(s.db, KB_SQL_SOURCE_SYNCED, KB_TEXT(source), KB_NUMBER(b->now))
+                   ? KB_STORE_OK
+                   : KB_STORE_FAILED;
     take_rows(&s, c->rows, c->count);
     bool ok = kb_sql_do(s.db, KB_SQL_SOURCE_SYNCED, KB_TEXT(source), KB_NUMBER(b->now)) &&
               read_before(&s) && merge(&s, c);

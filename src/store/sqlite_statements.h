@@ -9,7 +9,8 @@
 #define KB_SQL_IN_USE "(c.source, c.uuid) IN (SELECT source, uuid FROM sessions WHERE ended_at = 0)"
 #define KB_SQL_CONSOLE                                                                             \
     "c.source, c.uuid, c.name, c.hypervisor, c.hypervisor_ip, c.unix_socket, c.host_subject,"      \
-    " c.insecure_port, c.secure_port, c.first_seen, s.synced_at, c.owner, " KB_SQL_IN_USE
+    " c.insecure_port, c.secure_port, c.first_seen, s.synced_at, c.owner, c.project, c.state,"     \
+    " c.protocol, c.transport, " KB_SQL_IN_USE
 #define KB_SQL_CONSOLES " FROM consoles c JOIN sources s ON s.name = c.source"
 #define KB_SQL_GRANT                                                                               \
     "id, source, uuid, user_name, created_by, client_address, policy, created_at, expires_at,"     \
@@ -45,11 +46,13 @@
       "SELECT " KB_SQL_CONSOLE KB_SQL_CONSOLES " WHERE c.source = ?1 ORDER BY c.uuid")             \
     X(CONSOLE_INSERT, W,                                                                           \
       "INSERT INTO consoles (source, uuid, name, hypervisor, hypervisor_ip, unix_socket,"          \
-      " host_subject, insecure_port, secure_port, owner, first_seen)"                              \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                                    \
+      " host_subject, insecure_port, secure_port, owner, project, state, protocol, transport,"     \
+      " first_seen)"                                                                               \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")                \
     X(CONSOLE_UPDATE, W,                                                                           \
       "UPDATE consoles SET name = ?3, hypervisor = ?4, hypervisor_ip = ?5, unix_socket = ?6,"      \
-      " host_subject = ?7, insecure_port = ?8, secure_port = ?9, owner = ?10"                      \
+      " host_subject = ?7, insecure_port = ?8, secure_port = ?9, owner = ?10, project = ?11,"      \
+      " state = ?12, protocol = ?13, transport = ?14"                                              \
       " WHERE source = ?1 AND uuid = ?2")                                                          \
     X(CONSOLE_REMOVE, W, "DELETE FROM consoles WHERE source = ?1 AND uuid = ?2")                   \
     X(CONSOLE_GET, A,                                                                              \

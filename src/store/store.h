@@ -130,6 +130,8 @@ struct kb_console_row {
     char *source, *uuid, *name;
     char *hypervisor, *hypervisor_ip, *unix_socket, *host_subject; /* may be NULL */
     char *owner;                         /* whom the source calls its owner; may be NULL */
+    char *project, *state;               /* in the source's own words; may be NULL */
+    char *protocol, *transport;          /* NULL in a sync: "spice", "tcp" */
     uint16_t insecure_port, secure_port; /* 0: none */
     int64_t first_seen, last_seen;
     bool in_use; /* a session on it lives, on whichever node */
@@ -145,6 +147,8 @@ struct kb_store_sync_consoles {
     const char *source;
     const struct kb_console_row *rows; /* source, *_seen and in_use are not looked at */
     size_t count;
+    bool unchanged; /* the rows are those of the sync before and not given again: only the time of
+                       it is noted */
     unsigned added, changed, removed; /* out */
 };
 

@@ -54,7 +54,9 @@ def test_all_is_well(world, where, want):  # noqa: F811
     assert results(hops) == want
     assert all(hop["ms"] >= 0 and hop["reason"] is None for hop in hops.values())
     # Nothing began: not here, not there.
-    assert world.kerbside.audit(after=mark) == []
+    # The end of an earlier test's session may be written late.
+    late = ("channel.closed", "session.ended")
+    assert [e for e in world.kerbside.audit(after=mark) if e["event"] not in late] == []
     assert all(server.legs.empty() for server in world.servers[2:])
 
 

@@ -94,6 +94,11 @@ class Lab:
                                    [source("lab", consoles, **source_options)],
                                    settings=settings, enter=enter, host=host, port=port))
 
+    def kerbside_of(self, sources: list[dict], settings=None) -> Kerbside:
+        """A kerbside with these sources, whatever they are; names of this machine go past proxies."""
+        return self._keep(Kerbside(self._folder("kerbside"), sources, settings=settings,
+                                   environment={"NO_PROXY": "localhost,127.0.0.1"}))
+
     # ---- clients ----
 
     def client(self, **options) -> Client:

@@ -68,6 +68,12 @@ class SpiceServer(JsonProcess):
         self.send("stats")
         return self.wait_event("stats", since=since)["servers"][server]
 
+    def set_ticket(self, password: str, seconds: int, server: int = 0):
+        """The one password of it from now on, for so long; who is connected stays so."""
+        since = self.position()
+        self.send(f"ticket {server} {seconds} {password}")
+        self.wait_event("ticket", since=since, server=server)
+
     def say(self, kind: int, body: bytes, server: int = 0):
         """Makes the guest's agent send a message (vd_agent.h)."""
         self.send(f"agent {server} {kind} {body.hex()}")

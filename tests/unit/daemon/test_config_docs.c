@@ -127,7 +127,7 @@ static void test_every_key(void **state)
         {"identity.groups[].", &kb_config_group_policy},
         {"policies.NAME.", &kb_config_policy},
         {"sources[].policies[].", &kb_config_source_policy},
-        {"sources[].", &kb_config_static},
+        {"sources[].", &kb_config_source},
         {"sources[].consoles[].", &kb_config_console},
     };
     kb_auto_free char *example = slurp(EXAMPLE);
@@ -145,6 +145,35 @@ static void test_every_key(void **state)
     }
 }
 
+/* The keys of one driver: on its page as a row of a table, in the man page in a section of its
+ * own. */
+static void test_driver_keys(void **state)
+{
+    (void)state;
+    kb_auto_free char *man = slurp(KB_SOURCE_ROOT "/man/kerbside.yaml.5");
+    const struct kb_source_driver *driver;
+    for (size_t d = 0; (driver = kb_source_driver_at(d)); d++) {
+        if (!driver->key_count)
+            continue;
+        assert_true(driver->key_count <= KB_CONFIG_SETTINGS_MAX);
+        struct kb_config_key keys[KB_CONFIG_SETTINGS_MAX];
+        struct kb_config_choice choices[KB_CONFIG_CHOICES_MAX];
+        size_t count = kb_config_driver_keys(driver, keys, choices);
+        kb_auto_free char *path = kb_printf(KB_SOURCE_ROOT "/docs/sources/%s.md", driver->type);
+        kb_auto_free char *page = slurp(path);
+        kb_auto_free char *head = kb_printf("\n.SS Sources of the type %s\n", driver->type);
+        const char *section = strstr(man, head);
+        if (!section)
+            fail_msg("kerbside.yaml(5) lacks the section%s", head);
+        const char *end = strstr(section + strlen(head), "\n.S");
+        kb_auto_free char *part = kb_printf("%.*s", (int)(end - section), section);
+        for (size_t i = 0; i < count; i++) {
+            in_page(page, keys[i].path, &keys[i]);
+            in_man(part, keys[i].path);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -152,6 +181,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_example_in_full, setup, teardown),
         cmocka_unit_test_setup_teardown(test_pages, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_driver_keys, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,8 @@
  * source costs. */
 #include "fixture.h"
 
+#include "source/driver.h"
+
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -70,18 +72,29 @@ static void test_upstream(void **state)
     struct kb_config *c = load(f, "sources: sources.yaml\n");
     assert_problems(f,
                     "@/sources.yaml:2: warning: sources[0]: source sf-1 is skipped: this version "
-                    "has no driver for shakenfist\n"
-                    "@/sources.yaml:10: warning: sources[1]: source ovirt-1 is skipped: this "
-                    "version has no driver for ovirt\n"
-                    "@/sources.yaml:16: warning: sources[2]: source cloud is skipped: this "
-                    "version has no driver for openstack\n");
+                    "has no driver for shakenfist\n");
     assert_non_null(c);
-    assert_int_equal(c->warnings, 3);
+    assert_int_equal(c->warnings, 1);
     assert_int_equal(c->bad_sources, 0);
-    assert_int_equal(c->source_count, 2);
-    assert_string_equal(c->sources[0].name, "1e3");
-    assert_int_equal(c->sources[0].console_count, 2);
-    struct kb_static_console *k = c->sources[0].consoles;
+    assert_int_equal(c->source_count, 4);
+    const struct kb_source_config *s = &c->sources[0];
+    assert_string_equal(s->name, "ovirt-1");
+    assert_string_equal(kb_setting_text(s, "url"), "https://ovirt.example.org/ovirt-engine");
+    assert_string_equal(kb_setting_text(s, "username"), "admin@ovirt@internalsso");
+    assert_string_equal(kb_setting_secret(s, "password"), "hunter2");
+    assert_int_equal(kb_setting_number(s, "ticket_expiry"), 60000);
+    assert_true(kb_setting_flag(s, "verify"));
+    assert_non_null(strstr(s->ca_cert, "-----BEGIN CERTIFICATE-----"));
+    s = &c->sources[1];
+    assert_string_equal(s->name, "cloud");
+    assert_string_equal(kb_setting_secret(s, "password"), "2026-01-31");
+    assert_string_equal(kb_setting_text(s, "project_name"), "admin");
+    assert_int_equal(kb_setting_word(s, "interface"), 0);
+    assert_int_equal(s->refresh, KB_SOURCE_REFRESH_MS);
+    assert_int_equal(s->timeout, KB_SOURCE_TIMEOUT_MS);
+    assert_string_equal(c->sources[2].name, "1e3");
+    assert_int_equal(c->sources[2].console_count, 2);
+    struct kb_static_console *k = c->sources[2].consoles;
     assert_string_equal(k[0].uuid, "3735928559");
     assert_string_equal(k[0].name, "2026-01-31");
     assert_string_equal(kb_secret_text(&k[0].ticket), "0123456");
@@ -89,9 +102,48 @@ static void test_upstream(void **state)
     assert_string_equal(k[1].name, "no");
     assert_string_equal(k[1].hypervisor_ip, "2001:db8::2");
     assert_null(k[1].ticket.text);
-    assert_string_equal(c->sources[1].name, "empty");
-    assert_int_equal(c->sources[1].console_count, 0);
+    assert_string_equal(c->sources[3].name, "empty");
+    assert_int_equal(c->sources[3].console_count, 0);
     kb_config_destroy(c);
+}
+
+/* Keys that a driver declares: their kinds, their bounds, and what is unknown. */
+static void test_driver_keys(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *more, *problem; /* problem NULL: good */
+    } cases[] = {
+        {"", NULL},
+        {", refresh: 0, timeout: 500ms, address_map: {\"*.x\": h, 10.0.0.0/8: 11.0.0.0/8}", NULL},
+        {", verify: no, token: {env: PATH}", NULL},
+        {", tokn: x", "unknown key; did you mean token?"},
+        {", consoles: []", "unknown key"},
+        {", refresh: 2d", "must be from 0"},
+        {", timeout: 1ms", "must be from 100ms"},
+        {", verify: nowhere.pem", "No such file"},
+        {", address_map: [a]", "must be a map of hosts to hosts"},
+        {", address_map: {a: \"b c\"}", "is neither a host name nor an IP address"},
+        {", address_map: {10.0.0.0/33: b}", "is not a network"},
+        {", url: ftp://x/y", "must be a URL that starts with https:// or http://"},
+        {", url: \"https://x/y#z\"", "without a #"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        f->problems.len = 0;
+        bool url = strstr(cases[i].more, "url") != NULL;
+        kb_auto_free char *text =
+            kb_printf("sources: [{source: a, type: http%s%s}]\n",
+                      url ? "" : ", url: \"https://h/c/?x=y\"", cases[i].more);
+        struct kb_config *c = load(f, text);
+        assert_non_null(c);
+        if (c->bad_sources != (cases[i].problem != NULL))
+            fail_msg("%s", cases[i].more);
+        kb_config_destroy(c);
+        kb_buf_add(&f->problems, "", 1);
+        if (cases[i].problem && !strstr((char *)f->problems.data, cases[i].problem))
+            fail_msg("%s: %s", cases[i].more, (char *)f->problems.data);
+    }
+    f->problems.len = 0;
 }
 
 static void test_file_of_sources(void **state)
@@ -266,14 +318,14 @@ static void test_merged_type(void **state)
     struct kb_config *c = load(f, "policies: {}\n"
                                   "sources:\n"
                                   "- &a {source: a, type: static, consoles: []}\n"
-                                  "- &b {source: b, type: ovirt, url: x}\n"
+                                  "- &b {source: b, type: shakenfist, url: x}\n"
                                   "- {source: c, <<: [*b, *a]}\n"
                                   "- {source: d, <<: {<<: [*a]}}\n");
     assert_problems(f,
                     "@/kerbside.yaml:4: warning: sources[1]: source b is skipped: this version has "
-                    "no driver for ovirt\n"
+                    "no driver for shakenfist\n"
                     "@/kerbside.yaml:5: warning: sources[2]: source c is skipped: this version has "
-                    "no driver for ovirt\n");
+                    "no driver for shakenfist\n");
     assert_non_null(c);
     assert_int_equal(c->source_count, 2);
     assert_string_equal(c->sources[1].name, "d");
@@ -458,6 +510,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_console, setup, teardown),
         cmocka_unit_test_setup_teardown(test_upstream, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_driver_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_file_of_sources, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_source, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_pin, setup, teardown),

@@ -164,6 +164,7 @@ static void test_open_routes(void **state)
                                        "/api/v1/login/oidc",
                                        "/api/v1/login/oidc/callback",
                                        "/api/v1/openapi.json",
+                                       "/nova/{source}/console.vv",
                                        "/nova-console.vv",
                                        "/sf-console.vv",
                                        "/web/{file}"};

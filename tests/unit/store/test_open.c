@@ -66,7 +66,7 @@ static void test_new(void **state)
     assert_int_equal(mode_of(f, "k.db-wal"), 0600);
     assert_int_equal(mode_of(f, "k.db-shm"), 0600);
     kb_store_destroy(f->store);
-    assert_int_equal(run_sql(f, "PRAGMA user_version"), 5);
+    assert_int_equal(run_sql(f, "PRAGMA user_version"), 6);
     assert_int_equal(run_sql(f, "PRAGMA journal_mode = WAL"), 0); /* "wal" is no number */
     assert_int_equal(run_sql(f, "SELECT count(*) FROM pragma_integrity_check"
                                 " WHERE integrity_check = 'ok'"),
@@ -188,7 +188,7 @@ static void test_newer_schema(void **state)
     open_store(f);
     kb_store_destroy(f->store);
     run_sql(f, "PRAGMA user_version = 99");
-    assert_refused(f, "sqlite:k.db", "schema 99, which is newer than the 5");
+    assert_refused(f, "sqlite:k.db", "schema 99, which is newer than the 6");
     assert_int_equal(run_sql(f, "PRAGMA user_version"), 99);
 }
 

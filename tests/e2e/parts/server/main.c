@@ -2,6 +2,8 @@
  * Arguments, the servers, and the few commands on stdin:
  *
  *   webdav SERVER PATH     GET that path from the client's shared folder
+ *   ticket SERVER SECONDS PASSWORD
+ *                          the one password from now on, for so long; a "ticket" event
  *   stats                  a "stats" event with every server's counters
  */
 
@@ -179,6 +181,16 @@ static struct server *server_by_text(const char *text)
     return servers[index];
 }
 
+/* As a cloud does it when it makes a ticket: who is connected stays so. */
+static void set_ticket(struct server *server, const char *seconds_and_password)
+{
+    g_auto(GStrv) words = g_strsplit(seconds_and_password, " ", 2);
+    int seconds = (int)g_ascii_strtoll(words[0], NULL, 10);
+
+    spice_server_set_ticket(server->spice, words[1], seconds, 0, 0);
+    report("ticket", "{s:i}", "server", server->index);
+}
+
 static void obey(const char *line)
 {
     g_auto(GStrv) words = g_strsplit(line, " ", 3);
@@ -189,6 +201,9 @@ static void obey(const char *line)
     } else if (g_strcmp0(words[0], "webdav") == 0 && server != NULL && words[2] != NULL &&
                options.webdav) {
         webdav_ask(server, words[2]);
+    } else if (g_strcmp0(words[0], "ticket") == 0 && server != NULL && words[2] != NULL &&
+               strchr(words[2], ' ') != NULL) {
+        set_ticket(server, words[2]);
     } else if (g_strcmp0(words[0], "agent") == 0 && server != NULL && words[2] != NULL &&
                options.agent) {
         g_auto(GStrv) message = g_strsplit(words[2], " ", 2);
