@@ -3,7 +3,6 @@
 #include "daemon/daemon.h"
 
 #include "base/clock.h"
-#include "base/json_memory.h"
 #include "base/mem.h"
 #include "daemon/admin.h"
 #include "daemon/config.h"
@@ -426,7 +425,6 @@ int kb_daemon_main(const char *config_file)
 {
     if (!kb_secret_start())
         return fail("libsodium", "no randomness");
-    kb_json_memory_start();
     kb_auto(kb_buf_finish) struct kb_buf problems = {0};
     struct daemon d = {.lock_fd = -1, .config = kb_config_load(config_file, &problems)};
     if (!d.config) {
