@@ -116,10 +116,21 @@ static void set_options(CURL *curl, struct kb_fetch *f, const char *url, struct 
     curl_easy_setopt(curl, CURLOPT_USERAGENT, "kerbside");
     if (f->body)
         curl_easy_setopt(curl, CURLOPT_POSTFIELDS, f->body);
+    if (f->method)
+        curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, f->method);
     if (f->user) {
         curl_easy_setopt(curl, CURLOPT_HTTPAUTH, (long)CURLAUTH_BASIC);
         curl_easy_setopt(curl, CURLOPT_USERNAME, f->user);
         curl_easy_setopt(curl, CURLOPT_PASSWORD, f->password ? f->password : "");
+    }
+    kb_fetch_trust(curl, f);
+}
+
+void kb_fetch_trust(void *curl, const struct kb_fetch *f)
+{
+    if (f->client_certificate) {
+        curl_easy_setopt(curl, CURLOPT_SSLCERT, f->client_certificate);
+        curl_easy_setopt(curl, CURLOPT_SSLKEY, f->client_key);
     }
     if (f->no_verify) {
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -129,7 +140,8 @@ static void set_options(CURL *curl, struct kb_fetch *f, const char *url, struct 
                                 .len = strlen(f->ca_pem),
                                 .flags = CURL_BLOB_COPY};
         curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &pem);
-        curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* this CA and no other */
+        if (!f->also_system)
+            curl_easy_setopt(curl, CURLOPT_CAPATH, NULL); /* this CA and no other */
     }
 }
 

@@ -14,14 +14,17 @@ enum kb_fetch_stage { KB_FETCH_RESOLVE, KB_FETCH_CONNECT, KB_FETCH_TLS, KB_FETCH
 struct kb_fetch {
     const char *url;             /* https:// or http:// */
     const char *const *headers;  /* "Name: value", ended by NULL; may be NULL */
+    const char *method;          /* NULL: POST with a body, else GET */
     const char *body;            /* a POST with it; NULL: a GET */
     const char *user, *password; /* HTTP Basic; NULL: none */
-    const char *ca_pem;      /* who must have signed the certificate; NULL: the system's trust */
-    bool no_verify;          /* take any certificate */
-    int64_t deadline;        /* ms for all of it; 0: 10 s */
-    size_t max;              /* bytes of the answer's body; 0: 1 MiB */
-    const atomic_bool *stop; /* ends it within a second or so; may be NULL */
-    const char *wanted;      /* a header of the answer to keep; NULL: none */
+    const char *ca_pem; /* who must have signed the certificate; NULL: the system's trust */
+    bool also_system;   /* or, beside ca_pem, anybody whom the system trusts */
+    const char *client_certificate, *client_key; /* paths, PEM: who we are; NULL: nobody */
+    bool no_verify;                              /* take any certificate */
+    int64_t deadline;                            /* ms for all of it; 0: 10 s */
+    size_t max;                                  /* bytes of the answer's body; 0: 1 MiB */
+    const atomic_bool *stop;                     /* ends it within a second or so; may be NULL */
+    const char *wanted;                          /* a header of the answer to keep; NULL: none */
     /* out; finish them */
     long status;               /* 100..599 */
     struct kb_buf answer;      /* ended by a NUL that len does not count */
@@ -37,6 +40,9 @@ struct kb_fetch {
 KB_MUST_CHECK bool kb_fetch_run(struct kb_fetch *f);
 /* Wipes: an answer may be a token. */
 void kb_fetch_finish(struct kb_fetch *f);
+
+/* The CURL handle trusts whom f names and shows who we are; for what is no request. */
+void kb_fetch_trust(void *curl, const struct kb_fetch *f);
 
 /* text as a part of a URL's path or query, or of a form; to be freed. */
 char *kb_fetch_escape(const char *text);

@@ -178,13 +178,6 @@ static void check_ways(struct kb_config_reader *r, const struct kb_config_source
 
 /* --- sources ---------------------------------------------------------------------------------- */
 
-/* The types that upstream Kerbside has; those that this version lacks are no mistake of the user.
- */
-static bool is_planned(const char *type)
-{
-    return strcmp(type, "shakenfist") == 0;
-}
-
 static const char *peek_text(struct kb_config_reader *r, yaml_node_t *node, const char *key)
 {
     const yaml_node_t *value = kb_config_peek(r, node, key);
@@ -262,17 +255,12 @@ static void read_source(struct kb_config_reader *r, struct kb_config *c, yaml_no
     r->source_problems = 0;
     r->source = peek_text(r, node, "source");
     const char *type = peek_text(r, node, "type");
-    if (type && is_planned(type) && !kb_source_type_known(type)) {
-        kb_config_warn(r, node, "source %.255s is skipped: this version has no driver for %s",
-                       r->source ? r->source : "without a name", type);
-    } else {
-        struct kb_config_source_draft draft = {0};
-        check_type(r, node, type);
-        read_keys(r, node, type, &draft);
-        kb_config_attach_policies(r, &draft);
-        keep_source(r, c, node, &draft);
-        free(draft.places);
-    }
+    struct kb_config_source_draft draft = {0};
+    check_type(r, node, type);
+    read_keys(r, node, type, &draft);
+    kb_config_attach_policies(r, &draft);
+    keep_source(r, c, node, &draft);
+    free(draft.places);
     r->in_source = false;
     r->source = NULL;
 }

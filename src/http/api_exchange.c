@@ -22,13 +22,22 @@ static bool looks_only(struct kb_request *r)
     return r->head || (purpose && strcasestr(purpose, "prefetch"));
 }
 
-static void refuse(struct kb_request *r, enum kb_reason reason, const char *why)
+/* As upstream answers: 401 to a token of Shaken Fist's, which proves itself; 404 to one of Nova's,
+ * which is looked up. */
+static unsigned refusal_status(const char *type, enum kb_reason reason)
+{
+    if (reason == KB_REASON_SOURCE_FAILED)
+        return 503;
+    return reason != KB_REASON_CONSOLE_GONE && strcmp(type, "shakenfist") == 0 ? 401 : 404;
+}
+
+static void refuse(struct kb_request *r, const char *type, enum kb_reason reason, const char *why)
 {
     const char *text = reason == KB_REASON_TOKEN_USED
                            ? "the link was used before; ask your cloud for a new one"
                            : kb_reason_text(reason);
-    kb_reply_error(r, reason == KB_REASON_SOURCE_FAILED ? 503 : 404, kb_reason_name(reason),
-                   "%s%s%s", text, *why ? ": " : "", why);
+    kb_reply_error(r, refusal_status(type, reason), kb_reason_name(reason), "%s%s%s", text,
+                   *why ? ": " : "", why);
 }
 
 /* Whether the token was traded before, here or on another node of the store. */
@@ -86,7 +95,7 @@ static enum kb_store_status make_grant(struct kb_request *r, const char *type,
     return status;
 }
 
-static void trade(struct kb_request *r, struct kb_hash hash)
+static void trade(struct kb_request *r, const char *type, struct kb_hash hash)
 {
     char token[KB_TOKEN_SIZE];
     kb_token_create(token);
@@ -101,7 +110,7 @@ static void trade(struct kb_request *r, struct kb_hash hash)
     if (status == KB_STORE_OK)
         kb_reply_vv(r, 200, c.console.name, &c.row, token);
     else if (status == KB_STORE_DENIED)
-        refuse(r, c.reason, "");
+        refuse(r, type, c.reason, "");
     else
         kb_reply_store_failed(r);
     kb_wipe(token, sizeof token);
@@ -114,7 +123,7 @@ static void grant_and_trade(struct kb_request *r, const char *type,
 {
     enum kb_store_status status = make_grant(r, type, x, hash);
     if (status == KB_STORE_OK)
-        trade(r, hash);
+        trade(r, type, hash);
     else if (status != KB_STORE_DENIED) /* that one was answered */
         kb_reply_store_failed(r);
 }
@@ -129,16 +138,17 @@ static void exchange(struct kb_request *r, const char *type, const char *source)
         if (failed)
             kb_reply_store_failed(r);
         else
-            refuse(r, KB_REASON_TOKEN_USED, "");
+            refuse(r, type, KB_REASON_TOKEN_USED, "");
         return;
     }
-    enum kb_reason reason = kb_source_exchange(r->http->sources, type, source, token, &x);
+    enum kb_reason reason =
+        kb_source_exchange(r->http->sources, type, source, token, r->options->public_url, &x);
     if (!x.asked)
         kb_reply_error(r, 404, "exchange_unavailable",
                        "no source of the type %s takes tokens here; its key exchange says which do",
                        type);
     else if (reason != KB_REASON_NONE)
-        refuse(r, reason, x.why);
+        refuse(r, type, reason, x.why);
     else if (looks_only(r))
         kb_reply_text(r, 200, KB_VV_CONTENT_TYPE, "");
     else

@@ -65,7 +65,7 @@ bool kb_api_refused(struct kb_source_call *call, const struct kb_api *a)
 
 /* Who signs the API's certificate: a path in `verify` says so apart from ca_cert, which then holds
  * for hypervisors alone. */
-static const char *ca_of(const struct kb_source_config *c)
+const char *kb_api_ca(const struct kb_source_config *c)
 {
     const struct kb_source_driver *driver = kb_source_driver_find(c->type);
     for (size_t i = 0; i < c->setting_count; i++)
@@ -86,11 +86,15 @@ bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
     a->fetch = (struct kb_fetch){
         .url = a->url,
         .headers = headers,
+        .method = a->method,
         .body = a->body,
         .user = a->user,
         .password = a->password,
-        .ca_pem = ca_of(call->config),
+        .ca_pem = kb_api_ca(call->config),
+        .client_certificate = a->client_certificate,
+        .client_key = a->client_key,
         .no_verify = a->no_verify,
+        .also_system = a->also_system,
         .deadline = kb_call_left(call),
         .max = a->max,
         .stop = call->stop,
@@ -192,6 +196,15 @@ bool kb_api_check(struct kb_source_call *call, const char *url, bool no_verify)
 }
 
 /* --- JSON ------------------------------------------------------------------------------------- */
+
+struct kb_secret kb_json_body(json_t *value)
+{
+    size_t size = json_dumpb(value, NULL, 0, JSON_COMPACT);
+    struct kb_secret body = {kb_zalloc(size + 1)};
+    json_dumpb(value, body.text, size, JSON_COMPACT);
+    json_decref(value);
+    return body;
+}
 
 const char *kb_json_str(const json_t *object, const char *key)
 {

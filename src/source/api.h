@@ -15,12 +15,15 @@ struct kb_api {
     const char *what;                    /* for messages: "logging in", "listing machines" */
     const char *url;                     /* absolute */
     const char *headers[KB_API_HEADERS]; /* "Name: value"; unused ones NULL */
+    const char *method;                  /* NULL: POST with a body, else GET */
     const char *body;                    /* a POST with it; NULL: a GET */
     const char *wanted;                  /* a header of the answer to keep; NULL: none */
     const char *user, *password;         /* HTTP Basic; NULL: none */
+    const char *client_certificate, *client_key; /* paths; NULL: none */
     bool no_verify;
-    bool no_json; /* the answer is something else: text holds it */
-    size_t max;   /* bytes of the answer; 0: 1 MiB */
+    bool also_system; /* the certificate may also be of anybody whom the system trusts */
+    bool no_json;     /* the answer is something else: text holds it */
+    size_t max;       /* bytes of the answer; 0: 1 MiB */
     /* out; kb_api_finish */
     long status;
     json_t *json;          /* NULL: it was none */
@@ -37,6 +40,9 @@ bool kb_api_refused(struct kb_source_call *call, const struct kb_api *a);
 KB_MUST_CHECK bool kb_api_get(struct kb_source_call *call, struct kb_api *a);
 void kb_api_finish(struct kb_api *a); /* wipes; also of what was never asked */
 
+/* Who must have signed the API's certificate: PEM, or NULL for the system's trust. */
+const char *kb_api_ca(const struct kb_source_config *c);
+
 /* Steps resolve, connect and tls of a check, by a request to url whose answer does not matter;
  * false after the one that failed. */
 bool kb_api_check(struct kb_source_call *call, const char *url, bool no_verify);
@@ -45,6 +51,10 @@ bool kb_api_check(struct kb_source_call *call, const char *url, bool no_verify);
  * says only path and query are taken, because behind a balancer it may not know its own name. To be
  * freed; NULL when it is no URL. */
 char *kb_api_next(const char *url, const char *next);
+
+/* A JSON value as a body, which may hold a password: of our own memory (jansson's may have another
+ * allocator). Takes value over. */
+struct kb_secret kb_json_body(json_t *value);
 
 /* Members of a JSON object; clouds are free with types. NULL when absent, null or no text; a number
  * is not a text. */

@@ -56,6 +56,7 @@ struct kb_source_call {
     void *state;                     /* what start() made */
     const atomic_bool *stop;         /* true: nobody wants the answer any more */
     uint64_t deadline_us;            /* monotonic: there should be an answer by then */
+    const char *audience;            /* exchange: how we are called from outside: public.url */
     const char *user;                /* open: on whose behalf; "" for nobody in particular */
     struct kb_check *check;          /* of check: where the steps go; else NULL */
     uint64_t step_us;                /* of check: when the step under way began */
@@ -101,9 +102,9 @@ struct kb_source_driver {
      * socket, or -1 with call->why. Several at a time. NULL: no console needs it. */
     int (*connect)(struct kb_source_call *call, const struct kb_console *console);
     /* What console a token is for that the cloud gave somebody: NONE with a console of its own,
-     * TOKEN_UNKNOWN, CONSOLE_GONE or SOURCE_FAILED with call->why. Several at a time. A driver that
-     * has it has a key `exchange`, a word of off, own, shared. NULL: its cloud has no such tokens.
-     * */
+     * TOKEN_UNKNOWN, TOKEN_EXPIRED, CONSOLE_GONE or SOURCE_FAILED; call->why may say more. Several
+     * at a time. A driver that has it has a key `exchange`, a word of off, own, shared. NULL: its
+     * cloud has no such tokens. */
     enum kb_reason (*exchange)(struct kb_source_call *call, const char *token,
                                struct kb_console **console);
     /* Waits until the list may have changed (then true: it is listed again) or call->stop; false
@@ -126,6 +127,8 @@ extern const struct kb_source_driver kb_source_driver_http;
 extern const struct kb_source_driver kb_source_driver_proxmox;
 extern const struct kb_source_driver kb_source_driver_openstack;
 extern const struct kb_source_driver kb_source_driver_ovirt;
+extern const struct kb_source_driver kb_source_driver_shakenfist;
+extern const struct kb_source_driver kb_source_driver_incus;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 

@@ -76,7 +76,7 @@ static bool adopt(struct kb_sources *s, struct kb_cloud *cloud, struct kb_consol
 /* --- asking ----------------------------------------------------------------------------------- */
 
 static enum kb_reason ask(struct kb_sources *s, struct kb_cloud *cloud, const char *token,
-                          struct kb_source_exchange *x)
+                          const char *audience, struct kb_source_exchange *x)
 {
     int64_t limit = cloud->config.timeout ? cloud->config.timeout : KB_SOURCE_TIMEOUT_MS;
     struct kb_source_call call = {
@@ -84,11 +84,12 @@ static enum kb_reason ask(struct kb_sources *s, struct kb_cloud *cloud, const ch
         .state = cloud->state,
         .stop = &cloud->stop,
         .user = "",
+        .audience = audience,
         .deadline_us = kb_clock_us() + (uint64_t)limit * 1000,
     };
     struct kb_console *console = NULL;
     enum kb_reason reason = cloud->driver->exchange(&call, token, &console);
-    if (reason == KB_REASON_SOURCE_FAILED)
+    if (*call.why)
         kb_copy_str(x->why, sizeof x->why, call.why);
     if (reason != KB_REASON_NONE)
         return reason;
@@ -99,7 +100,8 @@ static enum kb_reason ask(struct kb_sources *s, struct kb_cloud *cloud, const ch
 }
 
 enum kb_reason kb_source_exchange(struct kb_sources *s, const char *type, const char *source,
-                                  const char *token, struct kb_source_exchange *x)
+                                  const char *token, const char *audience,
+                                  struct kb_source_exchange *x)
 {
     struct find f = {.message.run = run_find, .sources = s, .type = type, .name = source};
     *x = (struct kb_source_exchange){0};
@@ -111,7 +113,8 @@ enum kb_reason kb_source_exchange(struct kb_sources *s, const char *type, const 
     for (size_t i = 0; i < f.count; i++) {
         /* One that cannot say is no reason not to ask the next; that it could not say is told when
          * nobody knows the token. */
-        enum kb_reason one = reason == KB_REASON_NONE ? reason : ask(s, f.clouds[i], token, x);
+        enum kb_reason one =
+            reason == KB_REASON_NONE ? reason : ask(s, f.clouds[i], token, audience, x);
         if (one != KB_REASON_TOKEN_UNKNOWN)
             reason = one;
         kb_cloud_unref(f.clouds[i]);

@@ -159,15 +159,16 @@ void kb_source_connect(struct kb_sources *s, struct kb_source_open *o);
 
 struct kb_source_exchange {
     char source[256], uuid[256], owner[256]; /* of the console that it is for; owner may be "" */
-    char why[256];                           /* of SOURCE_FAILED */
+    char why[256];                           /* when it was not exchanged; or "" */
     size_t asked;                            /* sources; 0: none takes such tokens */
 };
 /* What console a token is for that a cloud of this type gave somebody; it is in the inventory and
- * the store then. source NULL: of any that has `exchange: shared`. NONE, TOKEN_UNKNOWN,
- * CONSOLE_GONE or SOURCE_FAILED. Says nothing of whether the token was used before. Blocks until
- * the cloud has answered. */
+ * the store then. source NULL: of any that has `exchange: shared`. audience: how we are called from
+ * outside, public.url. NONE, TOKEN_UNKNOWN, TOKEN_EXPIRED, CONSOLE_GONE or SOURCE_FAILED. Says
+ * nothing of whether the token was used before. Blocks until the cloud has answered. */
 enum kb_reason kb_source_exchange(struct kb_sources *s, const char *type, const char *source,
-                                  const char *token, struct kb_source_exchange *x);
+                                  const char *token, const char *audience,
+                                  struct kb_source_exchange *x);
 
 /* --- for pages -------------------------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
 #include "base/json_memory.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "source/stream.h"
 #include "store/store.h"
 
 #include <stdlib.h>
@@ -303,6 +304,7 @@ void kb_sources_destroy(struct kb_sources *s)
     kb_mailbox_post(&s->worker.box, &last.message);
     kb_latch_wait(&last.latch);
     kb_worker_stop(&s->worker);
+    kb_streams_stop();
     struct kb_source *source, *next;
     HASH_ITER (hh, s->inventory, source, next)
         remove_source(s, source);

@@ -59,8 +59,8 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, folder: Path, subject: str, *, names=("localhost",), addresses=("127.0.0.1",),
-              expired=False) -> tuple[Path, Path]:
-        """A server's certificate and key as two files in the folder, which is made."""
+              expired=False, client=False) -> tuple[Path, Path]:
+        """A server's (or client's) certificate and key as two files in the folder, which is made."""
         now = datetime.datetime.utcnow()
         key = ec.generate_private_key(ec.SECP256R1())
         alternatives = [x509.DNSName(n) for n in names]
@@ -74,7 +74,9 @@ class Authority:
             .not_valid_before(now - 30 * DAY)
             .not_valid_after(now + (-DAY if expired else 90 * DAY))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH if client else
+                                                  ExtendedKeyUsageOID.SERVER_AUTH]),
+                           critical=False)
         )
         if alternatives:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternatives),

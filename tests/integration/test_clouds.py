@@ -955,7 +955,7 @@ def test_incus_knows_certificates(site, incus):
     context.verify_mode = ssl.CERT_OPTIONAL
     incus.tls = context
     tls = ssl.create_default_context(cadata=site.authority.pem)
-    tls.load_cert_chain(*site.authority.issue(site.folder / "client", "CN=kerbside"))
+    tls.load_cert_chain(*site.authority.issue(site.folder / "client", "CN=kerbside", client=True))
     assert Asker(tls, incus.url)("GET", "/1.0/instances").status == 403
     incus.certificates.add("kerbside")
     assert Asker(tls, incus.url)("GET", "/1.0/instances").status == 200

@@ -18,6 +18,7 @@ from api import METHODS, Api, Document
 from clouds.keystone import Keystone
 from clouds.nova import Nova
 from clouds.oidc import Provider
+from clouds.shakenfist import ShakenFist
 from common.pki import Authority
 from conftest import World
 from session import Session
@@ -76,6 +77,16 @@ def oidc(tmp_path_factory):
         "roles": [{"role": "user", "users": "oidc:alice"}],
     }
     provider.stop()
+
+
+@pytest.fixture(scope="module")
+def fist():
+    """A cloud whose links lead to kerbside, its source, and an instance of it."""
+    cloud = ShakenFist(None)
+    cloud.proxy_url = "https://127.0.0.1:8443"
+    yield cloud, {"source": "sf", "type": "shakenfist", "url": cloud.url, "username": "system",
+                  "password": "oisoSe7T"}, cloud.instance("web", port=1)
+    cloud.stop()
 
 
 @pytest.fixture(scope="module")
@@ -254,7 +265,17 @@ def oidc_logins(apis, world, oidc):
         yield come_back(cookie, state=state, code="nothing")
 
 
-def scenes(apis, world, oidc):
+def cloud_links(apis, world, fist):
+    """(operation, answer) for the link of a cloud."""
+    operation = apis.operation("GET", "/sf-console.vv")
+    cloud, source, instance = fist
+    with world.kerbside.settings(sources=[*world.kerbside.configuration["sources"], source]):
+        world.kerbside.wait_audit("source.ok", source="sf")
+        for token in ("", "x", cloud.console_token(instance.uuid)):
+            yield operation, apis.nobody.ask("GET", f"{operation.path}?token={token}")
+
+
+def scenes(apis, world, oidc, fist):
     """(operation, answer) for what must be set up first."""
     admin, nobody = apis.admin, apis.nobody
 
@@ -320,6 +341,7 @@ def scenes(apis, world, oidc):
     for path in ("/nova-console.vv", "/sf-console.vv"):
         yield ask("GET", path, api=nobody)
         yield ask("GET", path, api=nobody, query="?token=x&title=y")
+    yield from cloud_links(apis, world, fist)
     yield ask("GET", "/console/proxy/{source}/{uuid}/console.vv", query="?title=a&language=b",
               **desk)
     yield ask("GET", "/console/direct/{source}/{uuid}/console.vv", query="?title=a", **desk)
@@ -385,7 +407,7 @@ def too_much(apis, world):
     greedy.close()
 
 
-def test_every_status(world, apis, oidc):
+def test_every_status(world, apis, oidc, fist):
     """What is described can be had, and what is had is as described."""
     seen = {o: set() for o in apis.document.operations}
 
@@ -402,7 +424,7 @@ def test_every_status(world, apis, oidc):
             continue
         for answer in refusals(apis, operation):
             note(operation, answer)
-    for operation, answer in scenes(apis, world, oidc):
+    for operation, answer in scenes(apis, world, oidc, fist):
         note(operation, answer)
     for operation, answer in too_much(apis, world):
         note(operation, answer)

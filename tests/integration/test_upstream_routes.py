@@ -1,5 +1,5 @@
 """The routes that upstream Kerbside has: a file for oneself, the hypervisor's own, and the exchanges of
-clouds that are not there yet."""
+clouds that have no source here."""
 
 import json
 

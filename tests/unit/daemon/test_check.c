@@ -53,10 +53,10 @@ static void test_good(void **state)
 
 static void test_warning(void **state)
 {
-    check(*state, "sources: [{source: a, type: shakenfist}]\n", 0,
+    check(*state, "sources: []\n", 0,
           "ok: @/kerbside.yaml: 1 listener, 0 sources, 0 consoles, 1 warning\n",
-          "@/kerbside.yaml:1: warning: sources[0]: source a is skipped: this version has no driver "
-          "for shakenfist\n");
+          "@/kerbside.yaml:1: warning: sources: no source is configured, so there is no console to "
+          "open\n");
 }
 
 static void test_bad_source(void **state)

@@ -70,14 +70,18 @@ static void test_upstream(void **state)
     kb_auto_free char *text = slurp(KB_SOURCE_ROOT "/tests/unit/daemon/sources-upstream.yaml");
     free(put(f, "sources.yaml", text));
     struct kb_config *c = load(f, "sources: sources.yaml\n");
-    assert_problems(f,
-                    "@/sources.yaml:2: warning: sources[0]: source sf-1 is skipped: this version "
-                    "has no driver for shakenfist\n");
+    assert_problems(f, "");
     assert_non_null(c);
-    assert_int_equal(c->warnings, 1);
+    assert_int_equal(c->warnings, 0);
     assert_int_equal(c->bad_sources, 0);
-    assert_int_equal(c->source_count, 4);
+    assert_int_equal(c->source_count, 5);
     const struct kb_source_config *s = &c->sources[0];
+    assert_string_equal(s->name, "sf-1");
+    assert_string_equal(kb_setting_text(s, "username"), "system");
+    assert_string_equal(kb_setting_secret(s, "password"), "0123456");
+    assert_true(kb_setting_flag(s, "synthesize_host_subject"));
+    assert_non_null(s->ca_cert);
+    s = &c->sources[1];
     assert_string_equal(s->name, "ovirt-1");
     assert_string_equal(kb_setting_text(s, "url"), "https://ovirt.example.org/ovirt-engine");
     assert_string_equal(kb_setting_text(s, "username"), "admin@ovirt@internalsso");
@@ -85,16 +89,16 @@ static void test_upstream(void **state)
     assert_int_equal(kb_setting_number(s, "ticket_expiry"), 60000);
     assert_true(kb_setting_flag(s, "verify"));
     assert_non_null(strstr(s->ca_cert, "-----BEGIN CERTIFICATE-----"));
-    s = &c->sources[1];
+    s = &c->sources[2];
     assert_string_equal(s->name, "cloud");
     assert_string_equal(kb_setting_secret(s, "password"), "2026-01-31");
     assert_string_equal(kb_setting_text(s, "project_name"), "admin");
     assert_int_equal(kb_setting_word(s, "interface"), 0);
     assert_int_equal(s->refresh, KB_SOURCE_REFRESH_MS);
     assert_int_equal(s->timeout, KB_SOURCE_TIMEOUT_MS);
-    assert_string_equal(c->sources[2].name, "1e3");
-    assert_int_equal(c->sources[2].console_count, 2);
-    struct kb_static_console *k = c->sources[2].consoles;
+    assert_string_equal(c->sources[3].name, "1e3");
+    assert_int_equal(c->sources[3].console_count, 2);
+    struct kb_static_console *k = c->sources[3].consoles;
     assert_string_equal(k[0].uuid, "3735928559");
     assert_string_equal(k[0].name, "2026-01-31");
     assert_string_equal(kb_secret_text(&k[0].ticket), "0123456");
@@ -102,8 +106,8 @@ static void test_upstream(void **state)
     assert_string_equal(k[1].name, "no");
     assert_string_equal(k[1].hypervisor_ip, "2001:db8::2");
     assert_null(k[1].ticket.text);
-    assert_string_equal(c->sources[3].name, "empty");
-    assert_int_equal(c->sources[3].console_count, 0);
+    assert_string_equal(c->sources[4].name, "empty");
+    assert_int_equal(c->sources[4].console_count, 0);
     kb_config_destroy(c);
 }
 
@@ -318,17 +322,16 @@ static void test_merged_type(void **state)
     struct kb_config *c = load(f, "policies: {}\n"
                                   "sources:\n"
                                   "- &a {source: a, type: static, consoles: []}\n"
-                                  "- &b {source: b, type: shakenfist, url: x}\n"
-                                  "- {source: c, <<: [*b, *a]}\n"
+                                  "- &b {source: b, type: http, url: 'https://x/'}\n"
+                                  "- {source: c, <<: [*b]}\n"
                                   "- {source: d, <<: {<<: [*a]}}\n");
-    assert_problems(f,
-                    "@/kerbside.yaml:4: warning: sources[1]: source b is skipped: this version has "
-                    "no driver for shakenfist\n"
-                    "@/kerbside.yaml:5: warning: sources[2]: source c is skipped: this version has "
-                    "no driver for shakenfist\n");
+    assert_problems(f, "");
     assert_non_null(c);
-    assert_int_equal(c->source_count, 2);
-    assert_string_equal(c->sources[1].name, "d");
+    assert_int_equal(c->source_count, 4);
+    assert_string_equal(c->sources[2].type, "http");
+    assert_string_equal(kb_setting_text(&c->sources[2], "url"), "https://x");
+    assert_string_equal(c->sources[3].name, "d");
+    assert_string_equal(c->sources[3].type, "static");
     kb_config_destroy(c);
 }
 
