@@ -217,11 +217,34 @@ def apikey_words(cli, world):
     assert made["key"].startswith("kbk_")
 
 
+def source_check(cli, world):
+    steps = cli.json("source", "check", "lab")
+    assert "lab" in json.dumps(steps)
+    assert cli.terminal("source", "check", "lab")
+    cli.run("source", "check", "nowhere", status=REFUSED)
+
+
+def policy_show(cli, world):
+    assert cli.json("policy", "show", "default")["name"] == "default"
+    assert "default" in " ".join(cli.terminal("policy", "show", "default"))
+    cli.run("policy", "show", "nowhere", status=REFUSED)
+
+
+def policy_explain(cli, world):
+    found = cli.json("policy", "explain", "admin", "desk")
+    assert "default" in json.dumps(found["policies"])
+    assert "default" in " ".join(cli.terminal("policy", "explain", "admin", "desk"))
+
+
 WORDS = {
     "status": status,
     "version": version,
     "source list": a_list("source", "list", has="lab"),
     "source refresh": source_refresh,
+    "source check": source_check,
+    "policy list": a_list("policy", "list", has="default"),
+    "policy show": policy_show,
+    "policy explain": policy_explain,
     "console list": a_list("console", "list", has="desk"),
     "console show": console_show,
     "console vv": console_vv,

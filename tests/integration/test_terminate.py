@@ -65,9 +65,9 @@ def test_all_channels_end_at_once(world, others, by):
         assert found["reason"] == "terminated" and found["channels"] == []
         closed = {row["channel"]: row for row in found["closed_channels"]}
         assert set(closed) == {"main:0", "display:0", "inputs:0"}
-        # As many bytes as were exchanged, each way: a header of 6 and a body of 8.
+        # As many bytes as were exchanged, each way: a header of 6 and a body of 12.
         assert {(row["bytes_from_client"], row["bytes_from_server"])
-                for name, row in closed.items() if name != "main:0"} == {(14, 14)}
+                for name, row in closed.items() if name != "main:0"} == {(18, 18)}
         assert found["bytes_from_client"] == sum(
             row["bytes_from_client"] for row in closed.values())
         assert found["termination"]["request_id"] == event["request_id"]
