@@ -15,7 +15,7 @@ from spice import Client, Server  # noqa: E402
 
 # What an allocator may keep for itself after a storm. Leaks that are smaller than this are what
 # test_memory_does_not_grow_with_the_number_of_connections is for.
-RSS_SLACK = 24 << 20
+RSS_SLACK = 64 << 20
 
 
 def console(uuid: str, server: Server, **more) -> dict:

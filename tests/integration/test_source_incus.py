@@ -26,7 +26,8 @@ class Site:
         self.token = self.cloud.token()
         self.web = self.cloud.instance("web", port=self.behind.port)
         self.kerbside = Kerbside(folder / "kerbside", [self.config()],
-                                 env={"NO_PROXY": "localhost"})
+                                 env={"NO_PROXY": "localhost"},
+                                 policies={"default": {"grammar": "observe"}})
         self.listed("web")
 
     def config(self, **more) -> dict:
