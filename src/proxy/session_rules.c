@@ -35,7 +35,7 @@ static unsigned close_forbidden(struct kb_session *s)
     unsigned closed = 0;
     for (struct kb_channel *ch = s->channels, *next; ch; ch = next) {
         next = ch->session_next;
-        if (kb_limits_allow_channel(&s->rules->enforced, ch->type))
+        if (kb_edit_channel_rule(&s->rules->enforced, ch->type, ch->id) == KB_RULE_NONE)
             continue;
         kb_channel_close(ch, KB_REASON_CHANNEL_FORBIDDEN, "after a reload of the policies");
         closed++;

@@ -276,6 +276,17 @@ def test_a_reload_reaches_live_sessions(world):
             assert said[-1]["channels_closed"] == 1 and "connects again" in said[-1]["detail"]
 
 
+def test_fewer_screens_by_a_reload(world):
+    with Session(world.kerbside, world.server, policy="quiet") as session:
+        first, second = session.channel(DISPLAY), session.channel(DISPLAY, 1)
+        mark = world.kerbside.mark()
+        with world.kerbside.settings(policies={**POLICIES, "quiet": {"screens": 1}}):
+            row = world.kerbside.wait_audit("channel.closed", mark, session_id=session.id)
+            assert (row["channel"], row["reason"]) == ("display:1", "channel_forbidden")
+            assert second.client.rest() == b""
+            first.exchange()
+
+
 def test_a_live_session_of_a_policy_that_is_gone(world):
     with Session(world.kerbside, world.server, policy="quiet") as session:
         rest = {name: p for name, p in POLICIES.items() if name != "quiet"}
