@@ -69,6 +69,11 @@ SEARCHES = {
 }
 
 
+# The load of requests must not take its CPU from the clock that measures latency beside it: it runs
+# only when nobody else on that CPU wants to (SCHED_IDLE), and what is left is the daemon's own doing.
+GIVES_WAY = ("chrt", "--idle", "0")
+
+
 class Department:
     """A daemon of one loop on the proxy's CPU, over a full store; a rig.Proxy to the loads.
     `sources`: besides the big one. limits.http_requests is off: one address asks for all.
@@ -167,7 +172,7 @@ class Crowd:
 
 
 def http_command(programs: Path, department: Department, requests: Path, *arguments) -> list[str]:
-    return [str(part) for part in (*rig.pinned(rig.LOAD_CPU), programs / "http_load", "--port",
+    return [str(part) for part in (*rig.pinned(rig.LOAD_CPU), *GIVES_WAY, programs / "http_load", "--port",
                                    department.port, "--requests", requests, "--pid",
                                    department.pid, *arguments)]
 
