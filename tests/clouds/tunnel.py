@@ -5,7 +5,9 @@ import base64
 import contextlib
 import hashlib
 import os
+import select
 import socket
+import ssl
 import struct
 import threading
 
@@ -39,8 +41,10 @@ class WebSocket:
 
     def __init__(self, sock, is_client=False):
         self.sock, self.is_client = sock, is_client
-        self._file = sock.makefile("rb")
-        self._send_lock = threading.Lock()
+        self._kept = b""
+        # Python's ssl keeps one state for both directions: a read beside a write may take the
+        # write's for its own and see an end that is none. So one at a time, and nobody waits inside.
+        self._lock = threading.Lock()
         self.close_code: int | None = None  # of the peer's close
         self._message = (0, b"")
 
@@ -58,7 +62,7 @@ class WebSocket:
             key = os.urandom(4)
             head += key
             data = self._masked(key, data)
-        with self._send_lock:
+        with self._lock:
             self.sock.sendall(head + data)
 
     @staticmethod
@@ -68,10 +72,26 @@ class WebSocket:
             len(data), "big")
 
     def _read(self, count: int) -> bytes:
-        data = self._file.read(count)
-        if len(data) < count:
-            raise EOFError
+        while len(self._kept) < count:
+            if not (more := self._receive()):
+                raise EOFError
+            self._kept += more
+        data, self._kept = self._kept[:count], self._kept[count:]
         return data
+
+    def _receive(self) -> bytes:
+        while True:
+            with self._lock:
+                patience = self.sock.gettimeout()
+                self.sock.settimeout(0)
+                try:
+                    return self.sock.recv(65536)
+                except (ssl.SSLWantReadError, BlockingIOError):
+                    pass
+                finally:
+                    self.sock.settimeout(patience)
+            if not select.select([self.sock], [], [], patience)[0]:
+                raise TimeoutError
 
     def frame(self) -> tuple[int, bool, bytes]:
         """The next frame: opcode, whether it is the last of its message, payload."""
