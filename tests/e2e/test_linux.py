@@ -13,8 +13,8 @@ import pytest
 from lab import Lab, wait_until
 
 UTF8_TEXT = 1
-# As the agent tells of it. spice-vdagent 0.22 does not know the message of spice-gtk 0.42, which has
-# the monitors' physical sizes too, and this is all that it does with it, kerbside or not.
+# As the agent tells of it. spice-vdagent 0.22 does not know the message of spice-gtk 0.42, which
+# has the monitors' physical sizes too, and this is all that it does with it, kerbside or not.
 CLIENTS_CLIPBOARD = r"spice-vdagent\[\d+\]: \w+ received clipboard grab"
 WINDOW_SIZE = "invalid message size for VDAgentMonitorsConfig"
 numbers = itertools.count(1)
@@ -121,7 +121,7 @@ class Desk:
             f"{self.guest.FOLDER_URL}/{name}", check=False) or 0)
 
     def reads(self):
-        wait_until(lambda: self.ask("GET", "file.txt") == 200, "the shared folder",
+        wait_until(lambda: self.ask("GET", "file.txt", patience=10) == 200, "the shared folder",
                    explain=self.guest.desktop_log)
         assert self.guest.run("cat /run/body") == "shared by the client"
 
