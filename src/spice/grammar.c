@@ -227,8 +227,8 @@ static const struct kb_grammar_row inputs_client[] = {
     [SPICE_MSGC_INPUTS_MOUSE_RELEASE] = M("MOUSE_RELEASE", 3, 3, USER, .watched = true),
 };
 
-/* A server to which the desktop has moved with its client says INVAL_ALL and no INIT, and is sent no
- * MIGRATE_DATA here that would stand for it. */
+/* A server to which the desktop has moved with its client says INVAL_ALL and no INIT, and is sent
+ * no MIGRATE_DATA here that would stand for it. */
 static const struct kb_grammar_row cursor_server[] = {
     SHORT_FROM_SERVER,
     [SPICE_MSG_CURSOR_INIT] = M("INIT", 11, CURSOR_MAX, FLOW, .sets = OPEN),

@@ -17,8 +17,8 @@ def port_init(name: bytes) -> bytes:
     return message(201, struct.pack("<IIB", len(name) + 1, 9, 1) + name + b"\0")
 
 
-# What comes first, in order: who says it, and what. A migration is told everywhere, because its data
-# may have any length on any channel.
+# What comes first, in order: who says it, and what. A migration is told everywhere, because its
+# data may have any length on any channel.
 _OPENING = {
     DISPLAY: [("client", message(101, bytes(14)))],
     INPUTS: [("server", message(101, bytes(2)))],

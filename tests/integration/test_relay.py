@@ -27,9 +27,10 @@ LONGEST = {
 def messages(chance: random.Random, kind: int, who: str, longest: int, count: int) -> bytes:
     """Some of every size class: empty, small, around the block and the whole-message limit."""
     sizes = (0, 1, 5, 100, 1000, 4096, 16378, 16384, 16385, 40000, 70000)
-    return b"".join(
-        spoken(kind, who, min(longest, max(0, chance.choice(sizes) + chance.randrange(-3, 4))), chance)
-        for _ in range(count))
+    def size() -> int:
+        return min(longest, max(0, chance.choice(sizes) + chance.randrange(-3, 4)))
+
+    return b"".join(spoken(kind, who, size(), chance) for _ in range(count))
 
 
 def opened(session: Session, kind: int) -> tuple[Channel, dict[str, int]]:

@@ -1,6 +1,6 @@
-"""A Linux guest with a desktop, without a disk image: Debian's kernel, and an initramfs that is made
-here, of programs of this machine and the libraries that they need. So what runs in it are Debian's
-own spice-vdagent and spice-webdavd, of the versions that are installed."""
+"""A Linux guest with a desktop, without a disk image: Debian's kernel, and an initramfs that is
+made here, of programs of this machine and the libraries that they need. So what runs in it are
+Debian's own spice-vdagent and spice-webdavd, of the versions that are installed."""
 
 import base64
 import re
@@ -122,8 +122,8 @@ class LinuxGuest(Qemu):
         self._answers = self._shell.makefile("rb")
         if self._line() != "ready":
             raise LabError(f"the guest did not start\n{self.log()}")
-        wait_until(lambda: "ok" in self.run("pidof spice-vdagent > /dev/null && echo ok", check=False),
-                   "the guest's agent", explain=self.log)
+        wait_until(lambda: self.run("pidof spice-vdagent", check=False), "the guest's agent",
+                   explain=self.log)
 
     def log(self) -> str:
         console = self._console.read_text(errors="replace") if self._console.exists() else ""

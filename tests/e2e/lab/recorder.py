@@ -144,8 +144,9 @@ class Recorder:
     def wait(self, channel: str, direction: int, kind: int):
         """Until such a message has passed."""
         number = CHANNELS.index(channel)
-        wait_until(lambda: any(t.channel and t.channel[0] == number and (direction, kind) in t.counts
-                               for t in list(self.tapes)), f"message {kind} on {channel}")
+        wait_until(lambda: any((direction, kind) in tape.counts for tape in list(self.tapes)
+                               if tape.channel and tape.channel[0] == number),
+                   f"message {kind} on {channel}")
 
     def stop(self):
         os.write(self._wake_from, b"x")
