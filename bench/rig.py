@@ -136,9 +136,11 @@ class PoliciesProxy(KerbsideProxy):
     settings = {"policies": {"default": {
         "clipboard": {"out": False, "text_only": True, "max_bytes": "64KiB", "primary": False},
         "files": {"max_size": "10MB", "names": ["*.pdf", "!x*"]},
-        "folders": "read_only", "usb": {"filter": "0x08,-1,-1,-1,0|-1,-1,-1,-1,1"},
+        "folders": "read_only",
+        "usb": {"filter": "0x08,-1,-1,-1,0|-1,-1,-1,-1,1", "keyboards": False},
         "microphone": False, "smartcard": False, "ports": ["org.test.*", "!*monitor*"],
-        "resize": False, "screens": 16, "view_only": False,
+        "resize": False, "screens": 16, "view_only": False, "bandwidth": "10GB",
+        "hours": {"open": "mon-sun 00:00-24:00"}, "idle_timeout": "10h", "max_session": "10h",
     }}}
 
 

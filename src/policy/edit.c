@@ -22,6 +22,7 @@ struct kb_edit {
     bool taking[KB_DIRECTIONS]; /* the message under way does not go on */
     uint32_t motions;           /* inputs: swallowed and not acknowledged; below a bunch */
     char *port;                 /* port: its name; NULL before INIT */
+    uint64_t port_passes;       /* port: serial of the rules that its name passes; 0: none yet */
     struct kb_agent *agent;     /* main */
     struct kb_usbredir *usbredir;
     struct kb_webdav *webdav;
@@ -197,13 +198,20 @@ static enum kb_rule port_rule(const struct kb_limits *l, const char *name)
                             : KB_RULE_NONE;
 }
 
-/* A port of which no name is known passes only where any name would. */
-static bool is_blocked_port(const struct kb_edit *e, struct kb_content *c, const struct kb_rules *r,
+/* A port of which no name is known passes only where any name would. A name that passes is judged
+ * once: it does not change, and patterns cost more than all else that a message of a port does. */
+static bool is_blocked_port(struct kb_edit *e, struct kb_content *c, const struct kb_rules *r,
                             enum kb_direction d)
 {
+    if (e->port_passes == r->serial)
+        return false;
     enum kb_rule enforced = port_rule(&r->enforced, e->port);
     enum kb_rule all = r->observing ? port_rule(&r->all, e->port) : KB_RULE_NONE;
-    return kb_content_blocks(c, r, d, enforced, all, e->port ? e->port : "a port without a name");
+    if (kb_content_blocks(c, r, d, enforced, all, e->port ? e->port : "a port without a name"))
+        return true;
+    if (e->port && all == KB_RULE_NONE)
+        e->port_passes = r->serial;
+    return false;
 }
 
 /* SpiceMsgPortInit: u32 size and u32 offset of the name, which ends in NUL; u8 opened. NULL: there

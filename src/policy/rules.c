@@ -28,8 +28,10 @@ void kb_limits_init(struct kb_limits *l)
 
 struct kb_rules *kb_rules_create(void)
 {
+    static uint64_t made;
     struct kb_rules *r = kb_zalloc(sizeof *r);
     r->refs = 1;
+    r->serial = __atomic_add_fetch(&made, 1, __ATOMIC_RELAXED);
     kb_limits_init(&r->enforced);
     kb_limits_init(&r->all);
     return r;

@@ -70,6 +70,7 @@ struct kb_policy_book;
 
 struct kb_rules {
     unsigned refs;               /* by __atomic */
+    uint64_t serial;             /* no other rules of this process ever have it; never 0 */
     struct kb_policy_book *book; /* referenced: lists and filters are its policies'; or NULL */
     char *names;                 /* of the policies, divided by spaces */
     struct kb_limits enforced, all;

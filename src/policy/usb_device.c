@@ -30,7 +30,8 @@ bool kb_usb_filter_allows(const struct kb_usb_filter *f, const struct kb_usb_dev
         return false;
     for (unsigned i = 0; i < d->interface_count; i++) {
         const struct kb_usb_interface *n = &d->interfaces[i];
-        if (d->interface_count > 1 && n->device_class == CLASS_HID && !n->subclass && !n->protocol)
+        bool plain = n->device_class == CLASS_HID && !n->subclass && !n->protocol;
+        if (plain && d->interface_count > 1 && !d->has_keys)
             continue;
         if (!allows_class(f, d, n->device_class))
             return false;
@@ -40,6 +41,8 @@ bool kb_usb_filter_allows(const struct kb_usb_filter *f, const struct kb_usb_dev
 
 bool kb_usb_device_is_keyboard(const struct kb_usb_device *d)
 {
+    if (d->has_keys)
+        return true;
     for (unsigned i = 0; i < d->interface_count; i++)
         if (d->interfaces[i].device_class == CLASS_HID && d->interfaces[i].protocol == HID_KEYBOARD)
             return true;
@@ -66,4 +69,6 @@ void kb_usb_device_describe(const struct kb_usb_device *d, struct kb_buf *out)
         kb_buf_printf(out, "%s%02x/%02x/%02x", i ? " " : ", interfaces ",
                       d->interfaces[i].device_class, d->interfaces[i].subclass,
                       d->interfaces[i].protocol);
+    if (d->has_keys)
+        kb_buf_printf(out, ", keys in its reports");
 }

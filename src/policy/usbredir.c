@@ -3,6 +3,7 @@
 #include "policy/usbredir.h"
 
 #include "base/mem.h"
+#include "policy/hid_report.h"
 
 #include <spice/enums.h>
 #include <stdlib.h>
@@ -60,9 +61,15 @@ enum {
 #define PACKET_MAX ((UINT32_C(128) << 20) + 1024) /* usbredirparser.c, MAX_PACKET_SIZE */
 #define QUESTIONS 32 /* descriptors that the guest asks for at once; it asks for one at a time */
 
-/* USB 2.0, 9.4 and 9.6 */
-enum { GET_DESCRIPTOR = 6, FROM_DEVICE = 0x80 };
-enum { OF_DEVICE = 1, OF_CONFIGURATION = 2, OF_INTERFACE = 4, OF_OTHER_SPEED = 7 };
+/* USB 2.0, 9.4 and 9.6; of a report: HID 1.11, 7.1.1 */
+enum { GET_DESCRIPTOR = 6, FROM_DEVICE = 0x80, FROM_INTERFACE = 0x81 };
+enum {
+    OF_DEVICE = 1,
+    OF_CONFIGURATION = 2,
+    OF_INTERFACE = 4,
+    OF_OTHER_SPEED = 7,
+    OF_REPORT = 0x22
+};
 
 enum packet_state { PACKET_HEADER, PACKET_HOLD, PACKET_PASS, PACKET_SWALLOW };
 
@@ -321,14 +328,28 @@ static bool on_disconnect(struct turn *t)
 
 /* Descriptors that the device shows the guest */
 
+static bool is_telling(uint8_t from, uint8_t of)
+{
+    switch (of) {
+    case OF_DEVICE:
+    case OF_CONFIGURATION:
+    case OF_OTHER_SPEED:
+        return from == FROM_DEVICE;
+    case OF_REPORT:
+        return from == FROM_INTERFACE;
+    default:
+        return false;
+    }
+}
+
 static void remember_question(struct turn *t)
 {
     struct kb_usbredir *u = t->u;
     struct kb_span body = body_of(t);
-    if (body.len < CONTROL_SIZE || body.data[1] != GET_DESCRIPTOR || body.data[2] != FROM_DEVICE)
+    if (body.len < CONTROL_SIZE || body.data[1] != GET_DESCRIPTOR)
         return;
     uint8_t of = body.data[5]; /* high byte of value */
-    if (of != OF_DEVICE && of != OF_CONFIGURATION && of != OF_OTHER_SPEED)
+    if (!is_telling(body.data[2], of))
         return;
     u->questions[u->next_question] = (struct question){id_of(u, t->d), of};
     u->next_question = (u->next_question + 1) % QUESTIONS;
@@ -374,28 +395,40 @@ static bool shows_forbidden(struct turn *t, struct kb_span s, struct kb_usb_devi
     return false;
 }
 
+/* Keys are remembered: rules may come that forbid them. */
+static bool shows_keys(struct turn *t, struct kb_span data)
+{
+    struct kb_usb_device *d = &t->u->device;
+    if (d->has_keys || !kb_hid_report_has_keys(data))
+        return false;
+    d->has_keys = true;
+    return forbidden(t, d);
+}
+
+static bool shows_what_is_refused(struct turn *t, uint8_t of, struct kb_span data)
+{
+    struct kb_usb_device shown;
+    switch (of) {
+    case OF_DEVICE:
+        return contradicts(&t->u->device, data) &&
+               malformed(t, "a device that tells the guest to be another than it told us");
+    case OF_REPORT:
+        return shows_keys(t, data);
+    default:
+        return shows_forbidden(t, data, &shown) && forbidden(t, &shown);
+    }
+}
+
 static void on_answer(struct turn *t, struct question *q)
 {
-    struct kb_usbredir *u = t->u;
     struct kb_span body = body_of(t);
-    struct kb_usb_device shown;
     uint8_t of = q->of;
     q->of = 0;
-    if (body.len > CONTROL_SIZE) {
-        struct kb_span data = kb_span(body.data + CONTROL_SIZE, body.len - CONTROL_SIZE);
-        if (of == OF_DEVICE) {
-            if (contradicts(&u->device, data) &&
-                malformed(t, "a device that tells the guest to be another than it told us")) {
-                refuse(t);
-                return;
-            }
-        } else if (shows_forbidden(t, data, &shown)) {
-            forbidden(t, &shown);
-            refuse(t);
-            return;
-        }
-    }
-    emit(t, kb_buf_span(&u->sides[t->d].held));
+    if (body.len > CONTROL_SIZE &&
+        shows_what_is_refused(t, of, kb_span(body.data + CONTROL_SIZE, body.len - CONTROL_SIZE)))
+        refuse(t);
+    else
+        emit(t, kb_buf_span(&t->u->sides[t->d].held));
 }
 
 /* Packets */

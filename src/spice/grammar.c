@@ -227,6 +227,8 @@ static const struct kb_grammar_row inputs_client[] = {
     [SPICE_MSGC_INPUTS_MOUSE_RELEASE] = M("MOUSE_RELEASE", 3, 3, USER, .watched = true),
 };
 
+/* A server to which the desktop has moved with its client says INVAL_ALL and no INIT, and is sent
+ * no MIGRATE_DATA here that would stand for it. */
 static const struct kb_grammar_row cursor_server[] = {
     SHORT_FROM_SERVER,
     [SPICE_MSG_CURSOR_INIT] = M("INIT", 11, CURSOR_MAX, FLOW, .sets = OPEN),
@@ -236,7 +238,7 @@ static const struct kb_grammar_row cursor_server[] = {
     [SPICE_MSG_CURSOR_HIDE] = M("HIDE", 0, 0, FLOW, .needs = OPEN),
     [SPICE_MSG_CURSOR_TRAIL] = M("TRAIL", 4, 4, FLOW, .needs = OPEN),
     [SPICE_MSG_CURSOR_INVAL_ONE] = M("INVAL_ONE", 8, 8, FLOW, .needs = OPEN),
-    [SPICE_MSG_CURSOR_INVAL_ALL] = M("INVAL_ALL", 0, 0, FLOW, .needs = OPEN),
+    [SPICE_MSG_CURSOR_INVAL_ALL] = M("INVAL_ALL", 0, 0, FLOW, .sets = OPEN),
 };
 
 static const struct kb_grammar_row playback_server[] = {

@@ -70,7 +70,7 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory, request):
-    """A file whose messages mean nothing says so by POLICIES, or the grammar ends its channels."""
+    """The policies are the file's POLICIES, if it has any."""
     policies = getattr(request.module, "POLICIES", {})
     world = World(tmp_path_factory.mktemp("world"), policies=policies)
     yield world

@@ -5,6 +5,7 @@ import struct
 import pytest
 from conftest import World, console
 from session import Session
+from speech import port_init
 from spice import CURSOR, DISPLAY, INPUTS, PERMISSION_DENIED, PORT, Link, Server, message
 
 POLICIES = {
@@ -18,7 +19,7 @@ POLICIES = {
 CHANNELS_LIST, AGENT_DATA, AGENT_TOKEN, MONITORS_CONFIG = 104, 109, 110, 317
 AGENT_START, CLIENT_AGENT_DATA = 106, 107
 KEY_DOWN, MOTION, POSITION, MOTION_ACK = 101, 111, 112, 111
-PORT_INIT, DATA, EVENT = 201, 101, 202
+DATA, EVENT = 101, 202
 ENDLESS = b"\xff" * 4
 
 
@@ -37,10 +38,6 @@ def world(tmp_path_factory):
 
 def session_of(world, policy: str) -> Session:
     return Session(world.kerbside, world.ruled, policy, source_name="ruled")
-
-
-def port_init(name: bytes) -> bytes:
-    return message(PORT_INIT, struct.pack("<IIB", len(name) + 1, 9, 1) + name + b"\0")
 
 
 def wait_blocked(world, session, rule: str):

@@ -13,13 +13,10 @@ from common.process import PATIENCE, wait_until
 from conftest import World
 from daemon import is_sanitized
 from session import Session
+from speech import DRAW_COPY, MIB, MIGRATE_DATA, MIGRATE_DATA_BACK, open_up, picture
 from spice import (DISPLAY, INPUTS, NEED_SECURED, OK, PERMISSION_DENIED, USBREDIR, Client, Link,
                    last_notice, message)
 
-# The messages here mean nothing; what they may mean is test_grammar.py's.
-POLICIES = {"default": {"grammar": "observe"}}
-
-MIB = 1 << 20
 CROWD = 1000
 
 
@@ -141,14 +138,14 @@ def test_back_pressure(world, deaf):
     peer reads at last it gets everything."""
     kerbside = world.kerbside
     with Session(kerbside, world.server) as session:
-        channel = session.channel(DISPLAY if deaf == "client" else USBREDIR)
+        channel = session.display() if deaf == "client" else session.channel(USBREDIR)
         other = session.channel(INPUTS)
         reader = getattr(channel, deaf)
         sender = channel.server if deaf == "client" else channel.client
         small_buffers(reader)
         small_buffers(sender)
         body = bytes(range(256)) * (4 * MIB // 256)
-        text = message(120, body) * 32  # 128 MiB
+        text = message(DRAW_COPY if deaf == "client" else MIGRATE_DATA, body) * 32  # 128 MiB
         before = kerbside.footprint().rss
         sent = send_until_blocked(sender, text)
         assert sent < 64 * MIB
@@ -170,10 +167,11 @@ def test_both_ends_send_and_nobody_reads(world):
     """Neither direction may wait for the other: the one that is read again goes on."""
     with Session(world.kerbside, world.server) as session:
         channel = session.channel(USBREDIR)
+        open_up(channel, USBREDIR)
         for wire in (channel.client, channel.server):
             small_buffers(wire)
-        there = message(120, b"t" * MIB) * 8
-        back = message(120, b"b" * MIB) * 8
+        there = message(MIGRATE_DATA, b"t" * MIB) * 8
+        back = message(MIGRATE_DATA_BACK, b"b" * MIB) * 8
         threads = [threading.Thread(target=channel.client.send, args=(there,)),
                    threading.Thread(target=channel.server.send, args=(back,))]
         for thread in threads:
@@ -188,9 +186,9 @@ def test_both_ends_send_and_nobody_reads(world):
 def test_a_client_that_never_reads_can_be_ended(world):
     """A channel that is full to the brim ends like any other."""
     with Session(world.kerbside, world.server) as session:
-        channel = session.channel(DISPLAY)
+        channel = session.display()
         small_buffers(channel.client)
-        send_until_blocked(channel.server, message(120, bytes(4 * MIB)) * 32)
+        send_until_blocked(channel.server, picture(4 * MIB) * 32)
         world.kerbside.ask("POST", f"/api/v1/sessions/{session.id}/terminate", {})
         assert last_notice(session.main.client)
         assert session.wait_end()["reason"] == "terminated"
@@ -203,7 +201,7 @@ def test_others_go_on_beside_a_flood(world):
     session is set up."""
     over = threading.Event()
     carried = [0, 0, 0, 0]
-    text = message(120, bytes(MIB)) * 4
+    text = picture(MIB) * 4
 
     def flood(channel):
         try:
@@ -217,7 +215,7 @@ def test_others_go_on_beside_a_flood(world):
             carried[i] += len(data)
 
     with Session(world.kerbside, world.server) as session:
-        channels = [session.channel(DISPLAY, i) for i in range(4)]
+        channels = [session.display(i) for i in range(4)]
         threads = [threading.Thread(target=flood, args=(c,)) for c in channels]
         threads += [threading.Thread(target=drain, args=(i, c)) for i, c in enumerate(channels)]
         for thread in threads:

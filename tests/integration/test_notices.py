@@ -1,15 +1,11 @@
 """What the person in front of a session is told: why it ends, and that it is about to end. It comes as
 a NOTIFY on main, never inside another message."""
 
-
 import pytest
 from session import Session
 from spice import DISPLAY, INPUTS, last_notice, message, notice
 
-# The messages here mean nothing; what they may mean is test_grammar.py's.
-POLICIES = {"default": {"grammar": "observe"}}
-
-KEY_DOWN = 101
+KEY_DOWN, PING, NAME = 101, 4, 113
 WARN = 1
 
 
@@ -54,7 +50,7 @@ def test_nothing_matches(world):
 def test_no_notice_inside_a_message(world):
     """The rest of a long message never comes, so nobody may take other bytes for it."""
     with Session(world.kerbside, world.server) as session:
-        whole = message(120, bytes(range(256)) * 200)
+        whole = message(PING, bytes(range(256)) * 200)
         session.main.server.send(whole[:40000])
         assert session.main.client.read(40000) == whole[:40000]
         world.kerbside.ask("POST", f"/api/v1/sessions/{session.id}/terminate", {"reason": "now"})
@@ -65,8 +61,8 @@ def test_no_notice_inside_a_message(world):
 def test_a_notice_before_a_message_that_is_held(world):
     """A short message that has not come whole has not begun for the client."""
     with Session(world.kerbside, world.server) as session:
-        first = message(120, b"first")
-        session.main.server.send(first + message(121, b"second")[:-1])
+        first = message(NAME, b"first")
+        session.main.server.send(first + message(NAME, b"second")[:-1])
         assert session.main.client.read(len(first)) == first
         world.kerbside.ask("POST", f"/api/v1/sessions/{session.id}/terminate", {})
         assert last_notice(session.main.client) == "the session was ended by an operator"
@@ -114,7 +110,7 @@ def test_a_warning_of_idleness(world):
 
 
 def test_a_warning_waits_for_the_message_under_way(world):
-    whole = message(120, bytes(60000))
+    whole = message(PING, bytes(60000))
     with Session(world.kerbside, world.server, max_session="121s") as session, \
             Session(world.kerbside, world.server, max_session="121s") as other:
         session.main.server.send(whole[:40000])

@@ -1,7 +1,9 @@
 """Policies: which of them hold, what they refuse at the link, their times, and what a reload changes for
 live sessions. What a message may carry is in test_policy_content.py and its like."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import threading
 import time
@@ -228,6 +230,51 @@ def test_bandwidth(world):
         rows = wait_until(lambda: world.kerbside.audit("policy.blocked", session_id=session.id)[1:],
                           "the total is audited")
         assert len(rows) == 1 and rows[0]["detail"].startswith("in all 0 from the client, ")
+
+
+def test_displays_share_the_bandwidth(world):
+    """Three that always have more to say: the ceiling parts it among them, whoever came first."""
+    rate = 2_000_000
+    over = threading.Event()
+
+    def flood(display):
+        with contextlib.suppress(OSError):
+            while not over.is_set():
+                display.server.send(message(304, bytes(100_000)))
+
+    def drain(display):
+        with contextlib.suppress(OSError):
+            display.client.rest()
+
+    with world.kerbside.settings(policies={**POLICIES, "narrow": {"bandwidth": f"{rate}"}}), \
+            Session(world.kerbside, world.server, policy="narrow") as session:
+        displays = [session.display(i) for i in range(3)]
+        threads = [threading.Thread(target=work, args=(display,))
+                   for display in displays for work in (flood, drain)]
+
+        session_id = session.id
+
+        def carried() -> list[int]:
+            live = json.loads(world.kerbside.ask("GET", f"/api/v1/sessions/{session_id}")[1])
+            by_name = {c["channel"]: c["bytes_from_server"] for c in live["channels"]}
+            return [by_name[f"display:{i}"] for i in range(3)]
+
+        for thread in threads:
+            thread.start()
+        try:
+            # What the first took before the others were there counts for nobody.
+            start = wait_until(lambda: min(carried()) > 0 and carried(), "all of them flow")
+            now = wait_until(lambda: sum(carried()) - sum(start) > 3 * rate // 2 and carried(),
+                             "the ceiling's worth of a while")
+            shares = [b - a for a, b in zip(start, now, strict=True)]
+            assert min(shares) * 2 > max(shares), shares
+            session.main.exchange()
+        finally:
+            over.set()
+            for display in displays:
+                display.client.sock.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
 
 
 def test_bandwidth_is_raised_by_a_reload(world):

@@ -7,10 +7,9 @@ import ssl
 
 import pytest
 from session import Session
-from spice import DISPLAY, OK, Client, Link, message
+from spice import DISPLAY, DISPLAY_INIT, OK, Client, Link, message
 
-# The messages here mean nothing; what they may mean is test_grammar.py's.
-POLICIES = {"default": {"grammar": "observe"}}
+INVAL_LIST, MARK = 105, 102  # of a display: from two bytes on, and none
 
 HEADER = 5  # of a TLS record: type, version, length
 
@@ -67,24 +66,31 @@ def display(world):
         client = RecordClient(session.address, session.tls, source=session.source)
         assert client.link(session.token, Link(DISPLAY, 0, session.connection_id)) == OK
         leg = session.server.take()
+        client.send(message(DISPLAY_INIT, bytes(14)))
+        assert leg.message()[0] == DISPLAY_INIT
         client.records.clear()
         yield client, leg
         client.close()
         leg.close()
 
 
+def said(body: bytes) -> bytes:
+    """By a server to a display."""
+    return message(INVAL_LIST if body else MARK, body)
+
+
 def test_one_message_is_one_record(display):
     client, leg = display
     for number in range(5):
-        leg.send(message(120, bytes([number]) * 300))
-        assert client.message() == (120, bytes([number]) * 300)
+        leg.send(said(bytes([number]) * 300))
+        assert client.message() == (INVAL_LIST, bytes([number]) * 300)
     assert [len(record) for record in client.records] == [306] * 5
 
 
 def test_messages_that_come_at_once(display):
     """Small enough to be one segment, so that the relay reads them at once."""
     client, leg = display
-    burst = [message(120, bytes([n]) * 100) for n in range(10)]
+    burst = [said(bytes([n]) * 100) for n in range(10)]
     leg.send(b"".join(burst))
     client.read(sum(map(len, burst)))
     assert client.records == [b"".join(burst[:-1]), burst[-1]]
@@ -94,9 +100,9 @@ def test_messages_that_come_at_once(display):
 def test_the_last_record_holds_one_message(display, last):
     client, leg = display
     chance = random.Random(last)
-    before = b"".join(message(120, chance.randbytes(chance.choice((0, 50, 900, 16384, 20000))))
+    before = b"".join(said(chance.randbytes(chance.choice((0, 50, 900, 16384, 20000))))
                       for _ in range(60))
-    whole = before + message(121, chance.randbytes(last))
+    whole = before + said(chance.randbytes(last))
     leg.send(whole)
     assert client.read(len(whole)) == whole
     assert len(client.records[-1]) <= 6 + last

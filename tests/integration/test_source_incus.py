@@ -14,7 +14,10 @@ from common.pki import Authority
 from common.process import wait_until
 from daemon import Kerbside
 from session import Session
-from spice import OK, Client, Server, message
+from speech import open_up
+from spice import OK, PORT, Client, Server, message
+
+DATA = 101  # of a port
 
 
 class Site:
@@ -26,8 +29,7 @@ class Site:
         self.token = self.cloud.token()
         self.web = self.cloud.instance("web", port=self.behind.port)
         self.kerbside = Kerbside(folder / "kerbside", [self.config()],
-                                 env={"NO_PROXY": "localhost"},
-                                 policies={"default": {"grammar": "observe"}})
+                                 env={"NO_PROXY": "localhost"})
         self.listed("web")
 
     def config(self, **more) -> dict:
@@ -186,13 +188,14 @@ def test_a_desktop_opens(site):
 
 def test_many_bytes_both_ways(site):
     with site.open() as session:
-        channel = session.channel()
+        channel = session.channel(PORT)
+        open_up(channel, PORT)
         for size in (1, 100, 126, 4000, 65535, 65536, 300000):
             body = bytes(i & 0xFF for i in range(size))
-            channel.server.send(message(6, body))
-            assert channel.client.message() == (6, body)
-            channel.client.send(message(6, body[:1000]))
-            assert channel.server.message() == (6, body[:1000])
+            channel.server.send(message(DATA, body))
+            assert channel.client.message() == (DATA, body)
+            channel.client.send(message(DATA, body[:1000]))
+            assert channel.server.message() == (DATA, body[:1000])
 
 
 def test_two_sessions_share_the_console(site):

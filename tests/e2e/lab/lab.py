@@ -7,6 +7,7 @@ from common.process import LabError, Process
 
 from .client import Client
 from .kerbside import Kerbside, source
+from .linux import LinuxGuest
 from .net import CutOff
 from .qemu import Qemu
 from .recorder import Recorder
@@ -23,6 +24,7 @@ class Lab:
         self._held = []
         self._counts: dict[str, int] = {}
         self._authority = None
+        self._of_others = list(Process.running)  # of a lab that outlives this one
 
     def _folder(self, kind: str) -> Path:
         self._counts[kind] = self._counts.get(kind, 0) + 1
@@ -42,7 +44,8 @@ class Lab:
             except Exception as problem:  # whatever it is, the rest must end too
                 problems.append(problem)
         for left in list(Process.running):  # of an object whose start failed half-way
-            left.kill()
+            if left not in self._of_others:
+                left.kill()
         if problems:
             raise problems[0]
 
@@ -67,6 +70,9 @@ class Lab:
             options.update(self.x509())
         return self._keep(Qemu(self._folder("qemu"), **options))
 
+    def linux(self) -> LinuxGuest:
+        return self._keep(LinuxGuest(self._folder("linux")))
+
     def spice_server(self, **options) -> SpiceServer:
         if options.get("tls") and "x509_dir" not in options:
             options.update(self.x509())
@@ -76,6 +82,7 @@ class Lab:
         """The hypervisor, reached through a recorder from now on."""
         tape = self._keep(Recorder(folder, name, hypervisor.endpoint.port))
         hypervisor.endpoint.port = tape.port
+        hypervisor.tape = tape
         return hypervisor
 
     def xspice(self) -> Xspice:

@@ -62,13 +62,15 @@ class Qemu:
     plain, tls: which ports there are; ticket None switches ticketing off; unix listens on a
     socket instead. secure_channels may only be reached by TLS. Devices: displays (qxl), audio
     ("tone" beeps for ever), usb (redirection slots), smartcard, serial (a spiceport on COM1),
-    webdav and agent (channels whose guest side stays silent).
+    webdav and agent (channels whose guest side stays silent). boot: QEMU's arguments for another
+    guest than ours, in whose stead nothing is waited for.
     """
 
     def __init__(self, scratch: Path, *, name="desktop", plain=True, tls=False, ticket="sesame",
                  unix=False, x509_dir=None, ca_pem=None, subject=None, secure_channels=(),
                  displays=1, audio=None, usb=0, smartcard=False, serial=False, webdav=False,
-                 agent=False, incoming=False, image="guest.img", enter=(), host="127.0.0.1"):
+                 agent=False, incoming=False, image="guest.img", boot=None, enter=(),
+                 host="127.0.0.1"):
         self.scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
         self._ports = []
@@ -77,12 +79,14 @@ class Qemu:
         self._qmp_path = scratch / "qmp.sock"
         image = "guest-tone.img" if audio == "tone" else image
 
-        args = ["qemu-system-x86_64", "-name", name, "-accel", "tcg", "-m", "32", "-nodefaults",
+        args = ["qemu-system-x86_64", "-name", name, "-accel", "tcg", "-nodefaults",
                 "-machine", "pc,pcspk-audiodev=sound" if audio else "pc", "-display", "none",
-                "-drive", f"file={Paths.part(image)},format=raw,if=floppy,readonly=on",
-                "-boot", "a", "-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
+                "-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
         args += self._spice_args(plain, tls, ticket, unix, x509_dir, secure_channels)
-        args += ["-device", "qxl-vga,id=video0,ram_size_mb=16,vram_size_mb=8,vgamem_mb=8"]
+        # A later card would hear of the viewer's size itself, for its driver; an agent is only told
+        # where the card cannot be.
+        args += ["-device", "qxl-vga,id=video0,ram_size_mb=16,vram_size_mb=8,vgamem_mb=8"
+                            + (",revision=3" if boot else "")]
         for i in range(1, displays):
             args += ["-device",
                      f"qxl,id=video{i},ram_size_mb=16,vram_size_mb=8,vgamem_mb=8"]
@@ -111,10 +115,15 @@ class Qemu:
                      "virtserialport,bus=ports.0,chardev=agent0,name=com.redhat.spice.0"]
         if incoming:
             args += ["-incoming", "defer"]
+        if boot is None:
+            args += ["-m", "32", "-boot", "a", "-drive",
+                     f"file={Paths.part(image)},format=raw,if=floppy,readonly=on"]
+        else:
+            args += boot
 
         self.process = Process(args, log=scratch / "qemu.log", enter=enter)
         self.qmp = self._connect_qmp()
-        if not incoming:
+        if not incoming and boot is None:
             self.wait_drawn()
 
     def _spice_args(self, plain, tls, ticket, unix, x509_dir, secure_channels):

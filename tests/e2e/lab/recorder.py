@@ -8,6 +8,8 @@ import struct
 import threading
 from pathlib import Path
 
+from common.process import wait_until
+
 from .net import Port
 
 CLIENT, SERVER = 0, 1
@@ -139,10 +141,19 @@ class Recorder:
                 elif key.fileobj.fileno() >= 0:
                     self._pass_on(key.fileobj, *key.data)
 
+    def wait(self, channel: str, direction: int, kind: int):
+        """Until such a message has passed."""
+        number = CHANNELS.index(channel)
+        wait_until(lambda: any((direction, kind) in tape.counts for tape in list(self.tapes)
+                               if tape.channel and tape.channel[0] == number),
+                   f"message {kind} on {channel}")
+
     def stop(self):
         os.write(self._wake_from, b"x")
         self._thread.join()
         self._listener.close()
         self._held.release()
+        for old in self._folder.glob(f"{self._prefix}-[0-9][0-9]-*"):
+            old.unlink()
         for tape in self.tapes:
             tape.write()

@@ -363,6 +363,58 @@ static void test_descriptors(void **state)
     unfiltered(&f);
 }
 
+/* Plain HID interfaces (3/0/0), which only their report descriptors tell from keyboards. */
+static void test_report_descriptors(void **state)
+{
+    (void)state;
+    static const uint8_t volume[] = {0x05, 0x0c, 0x09, 0x01, 0xa1, 0x01, 0x09, 0xe9, 0xc0};
+    static const uint8_t keys[] = {0x05, 0x01, 0x09, 0x06, 0xa1, 0x01, 0x05, 0x07, 0x19, 0x04};
+    static const struct {
+        const char *filter;
+        bool keyboards;
+        uint8_t from; /* bmRequestType of the guest's question */
+        uint16_t value;
+        const uint8_t *data;
+        size_t len;
+        bool good;
+    } devices[] = {
+        {"-1,-1,-1,-1,1", false, 0x81, 0x2200, volume, sizeof volume, true},
+        {"-1,-1,-1,-1,1", false, 0x81, 0x2200, keys, sizeof keys, false},
+        {"-1,-1,-1,-1,1", false, 0x81, 0x2203, keys, sizeof keys, false},
+        {"-1,-1,-1,-1,1", false, 0x81, 0x2200, keys, 7, true},
+        {"-1,-1,-1,-1,1", true, 0x81, 0x2200, keys, sizeof keys, true},
+        /* Other descriptors of an interface, and of a device, are no reports. */
+        {"-1,-1,-1,-1,1", false, 0x81, 0x2100, keys, sizeof keys, true},
+        {"-1,-1,-1,-1,1", false, 0x80, 0x0300, keys, sizeof keys, true},
+        /* A filter of class 3 lets volume buttons among others pass, and no keys. */
+        {"3,-1,-1,-1,0|-1,-1,-1,-1,1", true, 0x81, 0x2200, volume, sizeof volume, true},
+        {"3,-1,-1,-1,0|-1,-1,-1,-1,1", true, 0x81, 0x2200, keys, sizeof keys, false},
+    };
+    caps = ALL_CAPS;
+    id_size = 8;
+    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++) {
+        struct filtered f;
+        struct kb_rules *rules = filtered(&f, devices[i].filter);
+        rules->enforced.usb_keyboards = rules->all.usb_keyboards = devices[i].keyboards;
+        struct talk t = {.plugged = 1, .unplugged = 1};
+        greet(&t);
+        plug(said(&t, C), headset, 3);
+        passes(&t);
+        control(said(&t, S), 5, 6, devices[i].from, devices[i].value, NULL, 0);
+        passes(&t);
+        control(said(&t, C), 5, 6, devices[i].from, devices[i].value, devices[i].data,
+                devices[i].len);
+        if (devices[i].good) {
+            passes(&t);
+        } else {
+            packet(&t.expect[C], DISCONNECT, 0, "", 0);
+            packet(&t.expect[S], REJECT, 0, "", 0);
+        }
+        hold_all_cuts(&t, rules);
+        unfiltered(&f);
+    }
+}
+
 static void test_cut_descriptors(void **state)
 {
     (void)state;
@@ -576,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_keyboards),
         cmocka_unit_test(test_turns_into_a_keyboard),
         cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_report_descriptors),
         cmocka_unit_test(test_cut_descriptors),
         cmocka_unit_test(test_new_rules),
         cmocka_unit_test(test_unreadable),

@@ -8,6 +8,7 @@
 
 #include "../report.h"
 
+#include <spice/vd_agent.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
@@ -262,6 +263,15 @@ static void on_agent(SpiceChannel *spice, GParamSpec *property, gpointer data)
     report("agent", "{s:b}", "connected", connected);
 }
 
+/* It has told of its capabilities; before that spice-gtk uses none of them. */
+static void on_agent_update(SpiceChannel *spice, gpointer data)
+{
+    (void)data;
+    if (spice_main_channel_agent_test_capability(SPICE_MAIN_CHANNEL(spice), VD_AGENT_CAP_REPLY)) {
+        report("agent_known", "{}");
+    }
+}
+
 static void on_mouse_mode(SpiceChannel *spice, gpointer data)
 {
     gint mode = 0;
@@ -285,6 +295,7 @@ static void on_channel_new(SpiceSession *session, SpiceChannel *spice, gpointer 
 
     if (SPICE_IS_MAIN_CHANNEL(spice)) {
         g_signal_connect(spice, "notify::agent-connected", G_CALLBACK(on_agent), channel);
+        g_signal_connect(spice, "main-agent-update", G_CALLBACK(on_agent_update), channel);
         g_signal_connect(spice, "main-mouse-update", G_CALLBACK(on_mouse_mode), channel);
         clipboard_watch(client, SPICE_MAIN_CHANNEL(spice));
         return; /* connected by spice_session_connect() */

@@ -9,6 +9,7 @@
  *   close TYPE ID | connect TYPE ID   one channel alone, while the session lives
  *   clipboard-offer SELECTION TYPE TEXT | clipboard-ask SELECTION TYPE
  *   send-file PATH            to the guest, through the agent
+ *   resize WIDTH HEIGHT       tell the guest the size of the first display's window
  *   usb-cd PATH               emulate a USB CD drive and redirect it
  *   stats                     a "stats" event with every channel's counters
  *   disconnect                end the session in good order, and the program
@@ -213,6 +214,23 @@ static const char *run_send_file(struct client *client, char **words)
     return clipboard_send_file(client, words[1]);
 }
 
+static const char *run_resize(struct client *client, char **words)
+{
+    struct channel *channel = channels_find(client, SPICE_CHANNEL_MAIN, 0);
+    int width = 0, height = 0;
+
+    if (channel == NULL) {
+        return "no main channel";
+    }
+    if (!parse_int(words[1], &width) || !parse_int(words[2], &height)) {
+        return "not a number";
+    }
+    SpiceMainChannel *main = SPICE_MAIN_CHANNEL(channel->spice);
+    spice_main_channel_update_display_enabled(main, 0, TRUE, FALSE);
+    spice_main_channel_update_display(main, 0, 0, 0, width, height, FALSE);
+    return spice_main_channel_send_monitor_config(main) ? NULL : "there is no agent";
+}
+
 static const char *run_stats(struct client *client, char **words)
 {
     json_t *list = json_array();
@@ -261,6 +279,7 @@ static const struct command commands[] = {
     {"clipboard-ask", 2, run_clipboard_ask},
     {"send-file", 1, run_send_file},
     {"usb-cd", 1, run_usb_cd},
+    {"resize", 2, run_resize},
     {"stats", 0, run_stats},
     {"disconnect", 0, run_disconnect},
 };
