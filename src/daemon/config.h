@@ -14,6 +14,9 @@
 
 enum { KB_ACCEPT_SPICE = 1, KB_ACCEPT_HTTP = 2, KB_ACCEPT_REDIRECT = 4 };
 
+/* One with an ECDSA key, one with an RSA key. */
+#define KB_CONFIG_CERTIFICATES 2
+
 struct kb_config_listen {
     char *address; /* "host:port", "[v6]:port", as written */
     char *host;    /* without brackets; "" means all addresses */
@@ -36,7 +39,9 @@ struct kb_config {
                                 http; NULL if that is any free one; no slash at the end */
     } public;
     struct {
-        char *certificate, *key, *ca; /* paths to PEM, checked; all NULL: self-made */
+        /* Paths to PEM, checked; all NULL: self-made. Each key is that of the certificate with its
+         * number; a second pair has a key of another kind and the same subject. */
+        char *certificate[KB_CONFIG_CERTIFICATES], *key[KB_CONFIG_CERTIFICATES], *ca;
     } tls;
     char *state_dir, *runtime_dir;
     char *store_url;

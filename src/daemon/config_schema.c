@@ -46,8 +46,8 @@ static const struct kb_config_key top_keys[] = {
     {"public.spice_port", kb_config_read_port, AT(public.spice_port), .min = 1, .max = 65535},
     {"public.plain_port", kb_config_read_port, AT(public.plain_port), .max = 65535},
     {"public.url", kb_config_read_url, AT(public.url), .max = 1024},
-    {"tls.certificate", kb_config_read_path, AT(tls.certificate), .max = 4095},
-    {"tls.key", kb_config_read_path, AT(tls.key), .max = 4095},
+    {"tls.certificate", kb_config_read_pair, AT(tls.certificate), .max = 4095},
+    {"tls.key", kb_config_read_pair, AT(tls.key), .max = 4095},
     {"tls.ca", kb_config_read_path, AT(tls.ca), .max = 4095},
     {"state_dir", kb_config_read_path, AT(state_dir), "/var/lib/kerbside", .max = 4000},
     /* A socket's path has 108 bytes with its NUL, and "/admin.sock" goes behind this. */

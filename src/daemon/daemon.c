@@ -79,7 +79,7 @@ static bool load_identity(const struct kb_config *c, struct identity_files *f, c
 {
     *f = (struct identity_files){0};
     kb_auto(kb_certificate_files_finish) struct kb_certificate_files made = {0};
-    const char *certificate = c->tls.certificate, *key = c->tls.key, *ca = c->tls.ca;
+    const char *certificate = c->tls.certificate[0], *key = c->tls.key[0], *ca = c->tls.ca;
     if (!certificate) {
         if (!kb_certificate_ensure(c->state_dir, c->public.host, &made, error))
             return false;
@@ -90,6 +90,9 @@ static bool load_identity(const struct kb_config *c, struct identity_files *f, c
     f->tls = kb_tls_server_create(certificate, key, error);
     if (!f->tls)
         return false;
+    for (size_t i = 1; i < KB_CONFIG_CERTIFICATES && c->tls.certificate[i]; i++)
+        if (!kb_tls_server_add(f->tls, c->tls.certificate[i], c->tls.key[i], error))
+            return false;
     if (ca && !(f->ca_pem = read_file(ca))) {
         *error = kb_printf("%s: %s", ca, strerror(errno));
         return false;
