@@ -86,7 +86,8 @@ static void become_channel(struct kb_entry *e, bool clear)
     uint8_t first[KB_SNIFF_SIZE];
     memcpy(first, e->first, sizeof first);
     size_t have = e->have;
-    kb_channel_create(s, leave(e), kb_span(first, have), clear);
+    uint64_t began_us = e->began_us;
+    kb_channel_create(s, leave(e), kb_span(first, have), clear, began_us);
 }
 
 static void become_http(struct kb_entry *e)
