@@ -7,6 +7,7 @@
 #include "daemon/admin.h"
 #include "daemon/config.h"
 #include "daemon/listeners.h"
+#include "daemon/memory.h"
 #include "daemon/version.h"
 #include "http/http.h"
 #include "identity/settings.h"
@@ -356,7 +357,7 @@ static int start(struct daemon *d)
 static int wait_signal(const sigset_t *signals, int64_t ms)
 {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    int s = ms < 0 ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &t);
+    int s = sigtimedwait(signals, NULL, &t);
     return s > 0 ? s : 0;
 }
 
@@ -400,17 +401,23 @@ static void stop(struct daemon *d)
 
 static void serve(struct daemon *d, const sigset_t *signals)
 {
-    uint64_t watchdog_us = 0;
+    uint64_t watchdog_us = 0, alive_us = 0;
+    struct kb_memory memory = {0};
     sd_watchdog_enabled(0, &watchdog_us);
     sd_notify(0, "READY=1");
     for (;;) {
-        int s = wait_signal(signals, watchdog_us ? (int64_t)(watchdog_us / 2000) : -1);
-        if (watchdog_us)
+        int s = wait_signal(signals, turn_ms);
+        if (watchdog_us && kb_clock_us() - alive_us >= watchdog_us / 4) {
+            alive_us = kb_clock_us();
             sd_notify(0, "WATCHDOG=1");
+    int64_t turn_ms = watchdog_us && watchdog_us < 2000000 ? (int64_t)(watchdog_us / 2000) : 1000;
         if (s == SIGHUP)
             reload(d);
         else if (s == SIGTERM || s == SIGINT)
             break;
+        }
+        if (s == 0)
+            kb_memory_tick(&memory);
     }
     drain(d, signals);
 }
