@@ -68,8 +68,14 @@ struct kb_config {
         int64_t link;    /* hypervisor: TLS and link, default 10 s */
         int64_t request; /* HTTP: a request to its answer's begin, default 60 s */
     } timeouts;
-    unsigned max_connections; /* default 10000 */
-    unsigned http_requests;   /* a second, default 500; 0: no limit */
+    struct {
+        unsigned connections;      /* default 10000 */
+        unsigned handshakes;       /* under way on one loop, default 2000 */
+        unsigned session_channels; /* default 64 */
+        unsigned user_sessions;    /* default 0: no limit */
+        unsigned address_sessions; /* default 0: no limit */
+        unsigned http_requests;    /* a second, default 500; 0: no limit */
+    } limits;
     struct kb_source_config *sources;
     size_t source_count;  /* those with `error` set included */
     unsigned bad_sources; /* with something wrong; one without a name of its own is left out */

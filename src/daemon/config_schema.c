@@ -99,8 +99,14 @@ static const struct kb_config_key top_keys[] = {
      5 * MINUTE},
     {"timeouts.link", kb_config_read_duration, AT(timeouts.link), "10s", SECOND / 10, 5 * MINUTE},
     {"timeouts.request", kb_config_read_duration, AT(timeouts.request), "60s", SECOND, 5 * MINUTE},
-    {"limits.connections", kb_config_read_unsigned, AT(max_connections), "10000", 1, 1000000},
-    {"limits.http_requests", kb_config_read_unsigned, AT(http_requests), "500", 0, 100000},
+    {"limits.connections", kb_config_read_unsigned, AT(limits.connections), "10000", 1, 1000000},
+    {"limits.handshakes", kb_config_read_unsigned, AT(limits.handshakes), "2000", 1, 1000000},
+    {"limits.session_channels", kb_config_read_unsigned, AT(limits.session_channels), "64", 1,
+     1000},
+    {"limits.user_sessions", kb_config_read_unsigned, AT(limits.user_sessions), "0", 0, 1000000},
+    {"limits.address_sessions", kb_config_read_unsigned, AT(limits.address_sessions), "0", 0,
+     1000000},
+    {"limits.http_requests", kb_config_read_unsigned, AT(limits.http_requests), "500", 0, 100000},
     {"sources", kb_config_read_sources, .offset = 0, .required = true},
 };
 _Static_assert(sizeof top_keys / sizeof top_keys[0] <= KB_CONFIG_KEYS_MAX, "make room");

@@ -112,7 +112,11 @@ static struct kb_proxy_options proxy_options(const struct kb_config *c)
         .setup_ms = (uint64_t)c->timeouts.setup,
         .connect_ms = (uint64_t)c->timeouts.connect,
         .link_ms = (uint64_t)c->timeouts.link,
-        .max_connections = c->max_connections,
+        .max_connections = c->limits.connections,
+        .max_handshakes = c->limits.handshakes,
+        .max_session_channels = c->limits.session_channels,
+        .max_user_sessions = c->limits.user_sessions,
+        .max_address_sessions = c->limits.address_sessions,
     };
 }
 
@@ -143,7 +147,7 @@ static struct kb_http_options http_options(const struct kb_config *c,
         .login_lifetime = LOGIN_LIFETIME_MS,
         .reusable = c->grants.reusable,
         .local_logins = c->local_logins,
-        .requests = c->http_requests,
+        .requests = c->limits.http_requests,
         .request_ms = c->timeouts.request,
         .identity = identity,
         .policies = c->policies,
@@ -405,19 +409,19 @@ static void serve(struct daemon *d, const sigset_t *signals)
     struct kb_memory memory = {0};
     sd_watchdog_enabled(0, &watchdog_us);
     sd_notify(0, "READY=1");
+    int64_t turn_ms = watchdog_us && watchdog_us < 2000000 ? (int64_t)(watchdog_us / 2000) : 1000;
     for (;;) {
         int s = wait_signal(signals, turn_ms);
         if (watchdog_us && kb_clock_us() - alive_us >= watchdog_us / 4) {
             alive_us = kb_clock_us();
             sd_notify(0, "WATCHDOG=1");
-    int64_t turn_ms = watchdog_us && watchdog_us < 2000000 ? (int64_t)(watchdog_us / 2000) : 1000;
+        }
+        if (s == 0)
+            kb_memory_tick(&memory);
         if (s == SIGHUP)
             reload(d);
         else if (s == SIGTERM || s == SIGINT)
             break;
-        }
-        if (s == 0)
-            kb_memory_tick(&memory);
     }
     drain(d, signals);
 }

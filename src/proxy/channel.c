@@ -196,7 +196,7 @@ static void finish_leg(struct kb_channel *ch, struct kb_leg *leg)
 static bool is_the_stores(const struct kb_channel *ch, enum kb_reason reason)
 {
     return ch->state == KB_STATE_AUTHORIZE && !ch->session && reason >= KB_REASON_TOKEN_UNKNOWN &&
-           reason <= KB_REASON_TOKEN_ADDRESS && ch->type == KB_CHANNEL_MAIN &&
+           reason <= KB_REASON_ADDRESS_SESSIONS && ch->type == KB_CHANNEL_MAIN &&
            ch->setup->client_link.link.connection_id == 0;
 }
 

@@ -52,6 +52,7 @@ static struct kb_conn *leave(struct kb_entry *e)
 {
     struct kb_conn *c = e->conn;
     DL_DELETE(e->shard->entries, e);
+    e->shard->handshakes--;
     kb_timer_finish(&e->deadline);
     free(e);
     return c;
@@ -230,6 +231,7 @@ void kb_entry_create(struct kb_shard *s, int fd, unsigned accepts)
     e->began_us = kb_clock_us();
     e->conn = kb_conn_create(s->loop, fd, &events, e);
     DL_APPEND(s->entries, e);
+    s->handshakes++;
     atomic_fetch_add(&s->proxy->connections, 1);
     kb_timer_start(s->loop, &e->deadline, kb_proxy_options_now(s->proxy).setup_ms, 0, on_deadline,
                    e);

@@ -46,8 +46,12 @@ static void test_defaults(void **state)
     assert_int_equal(c->timeouts.connect, 5000);
     assert_int_equal(c->timeouts.link, 10000);
     assert_int_equal(c->timeouts.request, 60000);
-    assert_int_equal(c->http_requests, 500);
-    assert_int_equal(c->max_connections, 10000);
+    assert_int_equal(c->limits.http_requests, 500);
+    assert_int_equal(c->limits.connections, 10000);
+    assert_int_equal(c->limits.handshakes, 2000);
+    assert_int_equal(c->limits.session_channels, 64);
+    assert_int_equal(c->limits.user_sessions, 0);
+    assert_int_equal(c->limits.address_sessions, 0);
     assert_int_equal(c->source_count, 1);
     assert_int_equal(c->warnings, 0);
     assert_int_equal(c->bad_sources, 0);
@@ -71,7 +75,8 @@ static void test_all_values(void **state)
                 "identity: {local: {enabled: False}}\n"
                 "log: {format: \"json\", level: debug}\ndrain: 0\n"
                 "timeouts: {setup: 100ms, connect: 5m, link: 1m, request: 1s}\nlimits: "
-                "{connections: 7, http_requests: 0}\n" SOURCES);
+                "{connections: 7, http_requests: 0, handshakes: 8, session_channels: 9, "
+                "user_sessions: 10, address_sessions: 11}\n" SOURCES);
     assert_problems(f, "");
     assert_non_null(c);
     assert_int_equal(c->listen_count, 3);
@@ -109,8 +114,12 @@ static void test_all_values(void **state)
     assert_int_equal(c->timeouts.connect, 300000);
     assert_int_equal(c->timeouts.link, 60000);
     assert_int_equal(c->timeouts.request, 1000);
-    assert_int_equal(c->http_requests, 0);
-    assert_int_equal(c->max_connections, 7);
+    assert_int_equal(c->limits.http_requests, 0);
+    assert_int_equal(c->limits.connections, 7);
+    assert_int_equal(c->limits.handshakes, 8);
+    assert_int_equal(c->limits.session_channels, 9);
+    assert_int_equal(c->limits.user_sessions, 10);
+    assert_int_equal(c->limits.address_sessions, 11);
     kb_config_destroy(c);
 }
 
@@ -249,15 +258,6 @@ static void test_tls(void **state)
     kb_config_destroy(c);
 }
 
-int main(void)
-{
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_all_values, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_public, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_booleans, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_merge_keys, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_tls, setup, teardown),
 static void test_two_certificates(void **state)
 {
     struct fixture *f = *state;
@@ -330,7 +330,16 @@ static void test_two_certificates(void **state)
     }
 }
 
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_defaults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_all_values, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_public, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_booleans, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_merge_keys, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_tls, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_certificates, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-        cmocka_unit_test_setup_teardown(test_two_certificates, setup, teardown),
