@@ -1,4 +1,4 @@
-/* Accepting when there is no descriptor left: refused while it can be, and no busy loop when not. */
+/* Accepting without a descriptor left: refused while it can be, and no busy loop when not. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
