@@ -33,6 +33,9 @@ enum {
     X(NOT_ACCEPTED_HERE, "not_accepted_here", 1,                                                   \
       "this listener does not accept that protocol; see its `accept` list")                        \
     X(TOO_MANY, "too_many", 1, "the limit of connections is reached")                              \
+    X(TOO_MANY_HANDSHAKES, "too_many_handshakes", 1,                                               \
+      "too many connections are at their TLS handshake; try again in a moment")                    \
+    X(NO_DESCRIPTOR, "no_descriptor", 1, "the last file descriptors are kept for live sessions")   \
     /* link */                                                                                     \
     X(LINK_MAGIC, "link_magic", 2, "the link message does not begin with REDQ")                    \
     X(LINK_VERSION, "link_version", 4, "the client speaks another major version of SPICE than 2")  \
@@ -49,6 +52,11 @@ enum {
     X(TOKEN_USED, "token_used", 7, "the grant has had its session; ask for a new one")             \
     X(TOKEN_REVOKED, "token_revoked", 7, "the grant was revoked")                                  \
     X(TOKEN_ADDRESS, "token_address", 7, "the grant is pinned to another client address")          \
+    X(USER_SESSIONS, "user_sessions", 1,                                                           \
+      "the grant's user has as many sessions as one may have; end another and try again")          \
+    X(ADDRESS_SESSIONS, "address_sessions", 1,                                                     \
+      "the client's address has as many sessions as one may have; end another and try again")      \
+    X(SESSION_CHANNELS, "session_channels", 1, "the session has as many channels as one may have") \
     X(CHANNEL_FORBIDDEN, "channel_forbidden", 7,                                                   \
       "the session's policy does not allow the channel")                                           \
     X(POLICY_UNKNOWN, "policy_unknown", 7,                                                         \

@@ -286,8 +286,10 @@ void kb_config_destroy(struct kb_config *c)
     free(c->metrics_host);
     free(c->public.host);
     free(c->public.url);
-    free(c->tls.certificate);
-    free(c->tls.key);
+    for (size_t i = 0; i < KB_CONFIG_CERTIFICATES; i++) {
+        free(c->tls.certificate[i]);
+        free(c->tls.key[i]);
+    }
     free(c->tls.ca);
     free(c->state_dir);
     free(c->runtime_dir);

@@ -14,6 +14,9 @@
 
 enum { KB_ACCEPT_SPICE = 1, KB_ACCEPT_HTTP = 2, KB_ACCEPT_REDIRECT = 4 };
 
+/* One with an ECDSA key, one with an RSA key. */
+#define KB_CONFIG_CERTIFICATES 2
+
 struct kb_config_listen {
     char *address; /* "host:port", "[v6]:port", as written */
     char *host;    /* without brackets; "" means all addresses */
@@ -36,7 +39,9 @@ struct kb_config {
                                 http; NULL if that is any free one; no slash at the end */
     } public;
     struct {
-        char *certificate, *key, *ca; /* paths to PEM, checked; all NULL: self-made */
+        /* Paths to PEM, checked; all NULL: self-made. Each key is that of the certificate with its
+         * number; a second pair has a key of another kind and the same subject. */
+        char *certificate[KB_CONFIG_CERTIFICATES], *key[KB_CONFIG_CERTIFICATES], *ca;
     } tls;
     char *state_dir, *runtime_dir;
     char *store_url;
@@ -63,8 +68,14 @@ struct kb_config {
         int64_t link;    /* hypervisor: TLS and link, default 10 s */
         int64_t request; /* HTTP: a request to its answer's begin, default 60 s */
     } timeouts;
-    unsigned max_connections; /* default 10000 */
-    unsigned http_requests;   /* a second, default 500; 0: no limit */
+    struct {
+        unsigned connections;      /* default 10000 */
+        unsigned handshakes;       /* under way on one loop, default 2000 */
+        unsigned session_channels; /* default 64 */
+        unsigned user_sessions;    /* default 0: no limit */
+        unsigned address_sessions; /* default 0: no limit */
+        unsigned http_requests;    /* a second, default 500; 0: no limit */
+    } limits;
     struct kb_source_config *sources;
     size_t source_count;  /* those with `error` set included */
     unsigned bad_sources; /* with something wrong; one without a name of its own is left out */

@@ -86,3 +86,20 @@ char *kb_pem_check_key(struct kb_span key, struct kb_span certificate)
     ERR_clear_error();
     return bad;
 }
+
+char *kb_pem_check_pair(struct kb_span one, struct kb_span other)
+{
+    char *bad = NULL;
+    X509 *a = first_certificate(one), *b = first_certificate(other);
+    if (a && b &&
+        EVP_PKEY_get_base_id(X509_get0_pubkey(a)) == EVP_PKEY_get_base_id(X509_get0_pubkey(b)))
+        bad = kb_strdup("both certificates have keys of the same kind; one is to have an ECDSA "
+                        "key, the other an RSA key");
+    else if (a && b && X509_NAME_cmp(X509_get_subject_name(a), X509_get_subject_name(b)) != 0)
+        bad = kb_strdup("the certificates have different subjects; viewers are told one "
+                        "(host-subject), and refuse the other");
+    X509_free(a);
+    X509_free(b);
+    ERR_clear_error();
+    return bad;
+}

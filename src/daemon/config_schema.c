@@ -46,8 +46,8 @@ static const struct kb_config_key top_keys[] = {
     {"public.spice_port", kb_config_read_port, AT(public.spice_port), .min = 1, .max = 65535},
     {"public.plain_port", kb_config_read_port, AT(public.plain_port), .max = 65535},
     {"public.url", kb_config_read_url, AT(public.url), .max = 1024},
-    {"tls.certificate", kb_config_read_path, AT(tls.certificate), .max = 4095},
-    {"tls.key", kb_config_read_path, AT(tls.key), .max = 4095},
+    {"tls.certificate", kb_config_read_pair, AT(tls.certificate), .max = 4095},
+    {"tls.key", kb_config_read_pair, AT(tls.key), .max = 4095},
     {"tls.ca", kb_config_read_path, AT(tls.ca), .max = 4095},
     {"state_dir", kb_config_read_path, AT(state_dir), "/var/lib/kerbside", .max = 4000},
     /* A socket's path has 108 bytes with its NUL, and "/admin.sock" goes behind this. */
@@ -99,8 +99,14 @@ static const struct kb_config_key top_keys[] = {
      5 * MINUTE},
     {"timeouts.link", kb_config_read_duration, AT(timeouts.link), "10s", SECOND / 10, 5 * MINUTE},
     {"timeouts.request", kb_config_read_duration, AT(timeouts.request), "60s", SECOND, 5 * MINUTE},
-    {"limits.connections", kb_config_read_unsigned, AT(max_connections), "10000", 1, 1000000},
-    {"limits.http_requests", kb_config_read_unsigned, AT(http_requests), "500", 0, 100000},
+    {"limits.connections", kb_config_read_unsigned, AT(limits.connections), "10000", 1, 1000000},
+    {"limits.handshakes", kb_config_read_unsigned, AT(limits.handshakes), "2000", 1, 1000000},
+    {"limits.session_channels", kb_config_read_unsigned, AT(limits.session_channels), "64", 1,
+     1000},
+    {"limits.user_sessions", kb_config_read_unsigned, AT(limits.user_sessions), "0", 0, 1000000},
+    {"limits.address_sessions", kb_config_read_unsigned, AT(limits.address_sessions), "0", 0,
+     1000000},
+    {"limits.http_requests", kb_config_read_unsigned, AT(limits.http_requests), "500", 0, 100000},
     {"sources", kb_config_read_sources, .offset = 0, .required = true},
 };
 _Static_assert(sizeof top_keys / sizeof top_keys[0] <= KB_CONFIG_KEYS_MAX, "make room");

@@ -49,6 +49,7 @@ kb_config_read kb_config_read_address;         /* config.c; an entry of listen *
 kb_config_read kb_config_read_metrics;         /* config.c; metrics.address */
 kb_config_read kb_config_read_url;             /* config.c; public.url */
 kb_config_read kb_config_read_store;           /* config.c; store.url */
+kb_config_read kb_config_read_pair;            /* config_tls.c; a path or a list of two */
 kb_config_read kb_config_read_texts;           /* config_identity.c; a text or a list of them */
 kb_config_read kb_config_read_roles;           /* config_identity.c */
 kb_config_read kb_config_read_group_policies;  /* config_identity.c */

@@ -7,6 +7,7 @@
 #include "daemon/admin.h"
 #include "daemon/config.h"
 #include "daemon/listeners.h"
+#include "daemon/memory.h"
 #include "daemon/version.h"
 #include "http/http.h"
 #include "identity/settings.h"
@@ -79,7 +80,7 @@ static bool load_identity(const struct kb_config *c, struct identity_files *f, c
 {
     *f = (struct identity_files){0};
     kb_auto(kb_certificate_files_finish) struct kb_certificate_files made = {0};
-    const char *certificate = c->tls.certificate, *key = c->tls.key, *ca = c->tls.ca;
+    const char *certificate = c->tls.certificate[0], *key = c->tls.key[0], *ca = c->tls.ca;
     if (!certificate) {
         if (!kb_certificate_ensure(c->state_dir, c->public.host, &made, error))
             return false;
@@ -90,6 +91,9 @@ static bool load_identity(const struct kb_config *c, struct identity_files *f, c
     f->tls = kb_tls_server_create(certificate, key, error);
     if (!f->tls)
         return false;
+    for (size_t i = 1; i < KB_CONFIG_CERTIFICATES && c->tls.certificate[i]; i++)
+        if (!kb_tls_server_add(f->tls, c->tls.certificate[i], c->tls.key[i], error))
+            return false;
     if (ca && !(f->ca_pem = read_file(ca))) {
         *error = kb_printf("%s: %s", ca, strerror(errno));
         return false;
@@ -108,7 +112,11 @@ static struct kb_proxy_options proxy_options(const struct kb_config *c)
         .setup_ms = (uint64_t)c->timeouts.setup,
         .connect_ms = (uint64_t)c->timeouts.connect,
         .link_ms = (uint64_t)c->timeouts.link,
-        .max_connections = c->max_connections,
+        .max_connections = c->limits.connections,
+        .max_handshakes = c->limits.handshakes,
+        .max_session_channels = c->limits.session_channels,
+        .max_user_sessions = c->limits.user_sessions,
+        .max_address_sessions = c->limits.address_sessions,
     };
 }
 
@@ -139,7 +147,7 @@ static struct kb_http_options http_options(const struct kb_config *c,
         .login_lifetime = LOGIN_LIFETIME_MS,
         .reusable = c->grants.reusable,
         .local_logins = c->local_logins,
-        .requests = c->http_requests,
+        .requests = c->limits.http_requests,
         .request_ms = c->timeouts.request,
         .identity = identity,
         .policies = c->policies,
@@ -353,7 +361,7 @@ static int start(struct daemon *d)
 static int wait_signal(const sigset_t *signals, int64_t ms)
 {
     struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    int s = ms < 0 ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &t);
+    int s = sigtimedwait(signals, NULL, &t);
     return s > 0 ? s : 0;
 }
 
@@ -397,13 +405,19 @@ static void stop(struct daemon *d)
 
 static void serve(struct daemon *d, const sigset_t *signals)
 {
-    uint64_t watchdog_us = 0;
+    uint64_t watchdog_us = 0, alive_us = 0;
+    struct kb_memory memory = {0};
     sd_watchdog_enabled(0, &watchdog_us);
     sd_notify(0, "READY=1");
+    int64_t turn_ms = watchdog_us && watchdog_us < 2000000 ? (int64_t)(watchdog_us / 2000) : 1000;
     for (;;) {
-        int s = wait_signal(signals, watchdog_us ? (int64_t)(watchdog_us / 2000) : -1);
-        if (watchdog_us)
+        int s = wait_signal(signals, turn_ms);
+        if (watchdog_us && kb_clock_us() - alive_us >= watchdog_us / 4) {
+            alive_us = kb_clock_us();
             sd_notify(0, "WATCHDOG=1");
+        }
+        if (s == 0)
+            kb_memory_tick(&memory);
         if (s == SIGHUP)
             reload(d);
         else if (s == SIGTERM || s == SIGINT)

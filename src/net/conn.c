@@ -93,6 +93,11 @@ void kb_conn_set_owner(struct kb_conn *c, const struct kb_conn_events *events, v
     c->owner = owner;
 }
 
+static bool is_watching(const struct kb_conn *c)
+{
+    return c->watched && !c->reading && !c->handshaking && !c->linger.uv;
+}
+
 /* Tells the kernel what we wait for, if that changed. */
 static void update_poll(struct kb_conn *c)
 {
@@ -101,6 +106,8 @@ static void update_poll(struct kb_conn *c)
         want |= UV_READABLE;
     if (c->out_bytes && !c->broken)
         want |= UV_WRITABLE;
+    if (is_watching(c))
+        want |= UV_DISCONNECT;
     if (want == c->polled)
         return;
     c->polled = want;
@@ -113,6 +120,12 @@ static void update_poll(struct kb_conn *c)
 void kb_conn_want_read(struct kb_conn *c, bool want)
 {
     c->reading = want;
+    update_poll(c);
+}
+
+void kb_conn_watch(struct kb_conn *c, bool watch)
+{
+    c->watched = watch;
     update_poll(c);
 }
 
@@ -314,8 +327,17 @@ static void serve(struct kb_conn *c, int events)
             return;
         }
     }
-    if (events & UV_READABLE && c->reading)
+    if (events & UV_READABLE && c->reading) {
         c->events->readable(c);
+    } else if (events & UV_DISCONNECT && is_watching(c)) {
+        int error = 0;
+        socklen_t len = sizeof error;
+        getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        c->detail[0] = '\0';
+        if (error)
+            set_detail(c, error);
+        c->events->failed(c);
+    }
 }
 
 /* What the loop cannot take up in this turn, the level-triggered poll brings back in the next; but
@@ -328,7 +350,7 @@ static void on_poll(uv_poll_t *h, int status, int events)
     if (status == 0 && work == KB_WORK_SETUP && kb_loop_is_spent(l))
         return;
     if (status < 0)
-        events = UV_READABLE | UV_WRITABLE; /* let the system call say what is wrong */
+        events = UV_READABLE | UV_WRITABLE | UV_DISCONNECT; /* let the system call say what it is */
     uint64_t began = kb_clock_us();
     serve(c, events); /* c may be gone after this */
     kb_loop_worked(l, work, kb_clock_us() - began);

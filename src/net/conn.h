@@ -36,6 +36,7 @@ struct kb_conn {
     uv_poll_t *poll;
     int polled;   /* the events that the kernel watches for us */
     bool reading; /* the owner wants readable() */
+    bool watched; /* the owner wants to know when the peer leaves while nothing is read */
     bool handshaking;
     bool broken; /* a write failed; all later ones do nothing */
     bool direct; /* TLS: the BIO may read the socket itself */
@@ -70,6 +71,11 @@ void kb_conn_connect_tls(struct kb_conn *c, SSL_CTX *ctx, const char *name);
 
 /* Whether the owner wants readable(). */
 void kb_conn_want_read(struct kb_conn *c, bool want);
+
+/* For a peer that has to wait: while the owner does not read, failed() tells that the peer is gone;
+ * detail is "" when it closed the connection, or what broke it. It may be told in the middle of
+ * bytes that were not read. */
+void kb_conn_watch(struct kb_conn *c, bool watch);
 
 /* Reads at most n bytes. With n of KB_CONN_BULK or more, all that OpenSSL holds comes out with it;
  * after smaller reads go on until KB_IO_AGAIN, or bytes may wait unseen. */

@@ -245,6 +245,17 @@ static void on_turn(void *arg)
     kb_timer_start(d->loop, &d->timer, d->each_ms, 0, on_deadline, d);
 }
 
+/* The look-up goes on, for nobody. */
+static void on_lookup_deadline(void *arg)
+{
+    struct kb_dial *d = arg;
+    d->reason = KB_REASON_RESOLVE_FAILED;
+    snprintf(d->detail, sizeof d->detail, "%.100s: no answer in time", d->lookup->host);
+    d->lookup->dial = NULL;
+    d->lookup = NULL;
+    report(d, -1);
+}
+
 static void looked_up(struct kb_message *m)
 {
     struct lookup *k = (struct lookup *)m;
@@ -309,6 +320,7 @@ struct kb_dial *kb_dial_tcp(struct kb_loop *l, struct kb_worker *resolver, const
     k->dial = d;
     k->host = kb_strdup(host);
     kb_copy_str(k->service, sizeof k->service, service);
+    kb_timer_start(l, &d->timer, each_ms, 0, on_lookup_deadline, d);
     kb_mailbox_post(&resolver->box, &k->message);
     return d;
 }

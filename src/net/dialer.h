@@ -15,8 +15,9 @@ struct kb_dial_result {
     uint64_t resolve_us;   /* of the time that it took; 0 for what is an address already */
 };
 
-/* resolver: a worker that may block in getaddrinfo. The result comes later, never from within this
- * call. The loop's thread. */
+/* resolver: a worker that may block in getaddrinfo; nobody waits for it longer than each_ms, and no
+ * longer than that for each address. The result comes later, never from within this call. The
+ * loop's thread. */
 struct kb_dial *kb_dial_tcp(struct kb_loop *l, struct kb_worker *resolver, const char *host,
                             uint16_t port, uint64_t each_ms,
                             void (*done)(void *arg, const struct kb_dial_result *r), void *arg);

@@ -1,6 +1,7 @@
 /* Opening listening sockets and accepting from them. */
 #include "net/listener.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "net/conn.h"
 
@@ -14,8 +15,12 @@
 #include <sys/un.h>
 
 #define BACKLOG 1024
-/* Accepted in one turn at most, so that a storm of connections does not hold up live channels. */
+/* Accepted in one turn at most, and fewer when the turn's time for set-up is over: a storm of
+ * connections waits in the backlog while those before it shake hands. */
 #define ACCEPTS_PER_TURN 16
+/* How long a listener rests when it can neither accept nor refuse: until then the poll would
+ * report the same connection in every turn. */
+#define REST_MS 100
 
 static int open_one(const struct addrinfo *a)
 {
@@ -99,8 +104,23 @@ char *kb_listen_name(int fd, uint16_t *port)
     return strchr(text, ':') ? kb_printf("[%s]:%u", text, *port) : kb_printf("%s:%u", text, *port);
 }
 
-/* Without a free descriptor a connection can be neither accepted nor refused, and the poll would
- * report it for ever. A spare one is given up for the moment that it takes to refuse it. */
+static void on_poll(uv_poll_t *h, int status, int events);
+
+static void end_rest(void *arg)
+{
+    struct kb_acceptor *a = arg;
+    uv_poll_start(a->poll, UV_READABLE, on_poll);
+}
+
+static void rest(struct kb_acceptor *a)
+{
+    uv_poll_stop(a->poll);
+    kb_timer_start(a->loop, &a->rest, REST_MS, 0, end_rest, a);
+}
+
+/* Without a free descriptor a connection can be neither accepted nor refused. A spare one is given
+ * up for the moment that it takes to refuse it; if another thread was faster, or the kernel itself
+ * has none, there is nothing to do but wait. */
 static void refuse_one(struct kb_acceptor *a)
 {
     if (*a->reserve >= 0)
@@ -110,6 +130,35 @@ static void refuse_one(struct kb_acceptor *a)
         close(fd);
     *a->reserve = open("/dev/null", O_RDONLY | O_CLOEXEC);
     a->exhausted(a);
+    if (fd < 0 || *a->reserve < 0)
+        rest(a);
+}
+
+/* Takes one connection. False: there is none, or none that can be taken now. */
+static bool accept_one(struct kb_acceptor *a)
+{
+    int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0) {
+        a->accepted(a, fd);
+        return true;
+    }
+    switch (errno) {
+    case EMFILE:
+    case ENFILE:
+        refuse_one(a);
+        return false;
+    case ENOBUFS:
+    case ENOMEM:
+        a->exhausted(a);
+        rest(a);
+        return false;
+    case EAGAIN:
+    case EINVAL:
+    case EBADF:
+        return false;
+    default: /* such as ECONNABORTED: one connection's own fate */
+        return true;
+    }
 }
 
 static void on_poll(uv_poll_t *h, int status, int events)
@@ -117,17 +166,13 @@ static void on_poll(uv_poll_t *h, int status, int events)
     (void)status;
     (void)events;
     struct kb_acceptor *a = h->data;
-    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
-        int fd = accept4(a->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (fd >= 0) {
-            a->accepted(a, fd);
-        } else if (errno == EMFILE || errno == ENFILE) {
-            refuse_one(a);
-            return;
-        } else if (errno == EAGAIN || errno == EINVAL || errno == EBADF) {
-            return;
-        }
-        /* Others, such as ECONNABORTED, are one connection's own fate. */
+    uint64_t before = kb_clock_us(), now;
+    bool more = true;
+    for (int i = 0; more && i < ACCEPTS_PER_TURN && !kb_loop_is_spent(a->loop); i++) {
+        more = accept_one(a);
+        now = kb_clock_us();
+        kb_loop_worked(a->loop, KB_WORK_SETUP, now - before);
+        before = now;
     }
 }
 
@@ -160,6 +205,7 @@ void kb_acceptor_destroy(struct kb_acceptor *a)
 {
     if (!a)
         return;
+    kb_timer_finish(&a->rest);
     uv_close((uv_handle_t *)a->poll, free_handle);
     close(a->fd);
     free(a);

@@ -20,6 +20,7 @@ struct kb_acceptor {
     struct kb_loop *loop;
     int fd;
     uv_poll_t *poll;
+    struct kb_timer rest;
     int *reserve; /* the loop's spare descriptor, see listener.c */
     void (*accepted)(struct kb_acceptor *a, int fd);
     void (*exhausted)(struct kb_acceptor *a); /* one was turned away for want of descriptors */

@@ -34,18 +34,33 @@ static char *explain(const char *what, const char *file)
     return text;
 }
 
+bool kb_tls_server_add(SSL_CTX *ctx, const char *certificate, const char *key, char **error)
+{
+    const X509 *before = SSL_CTX_get0_certificate(ctx);
+    int kind = before ? EVP_PKEY_get_base_id(X509_get0_pubkey(before)) : EVP_PKEY_NONE;
+    ERR_clear_error();
+    *error = NULL;
+    if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1) {
+        *error = explain("certificate", certificate);
+        return false;
+    }
+    const X509 *x = SSL_CTX_get0_certificate(ctx);
+    if (EVP_PKEY_get_base_id(X509_get0_pubkey(x)) == kind)
+        *error =
+            kb_printf("certificate %s: its key is of the same kind as the other's", certificate);
+    else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
+        *error = explain("key", key);
+    /* A key of another kind goes where that kind's certificate would be. */
+    else if (SSL_CTX_get0_certificate(ctx) != x || SSL_CTX_check_private_key(ctx) != 1)
+        *error = kb_printf("key %s does not belong to certificate %s", key, certificate);
+    ERR_clear_error();
+    return !*error;
+}
+
 SSL_CTX *kb_tls_server_create(const char *certificate, const char *key, char **error)
 {
     SSL_CTX *ctx = create(TLS_server_method());
-    ERR_clear_error();
-    *error = NULL;
-    if (SSL_CTX_use_certificate_chain_file(ctx, certificate) != 1)
-        *error = explain("certificate", certificate);
-    else if (SSL_CTX_use_PrivateKey_file(ctx, key, SSL_FILETYPE_PEM) != 1)
-        *error = explain("key", key);
-    else if (SSL_CTX_check_private_key(ctx) != 1)
-        *error = explain("key does not belong to the certificate", key);
-    if (*error) {
+    if (!kb_tls_server_add(ctx, certificate, key, error)) {
         SSL_CTX_free(ctx);
         return NULL;
     }

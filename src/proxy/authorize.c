@@ -126,6 +126,17 @@ static void join(struct kb_channel *ch, struct kb_session *session)
     find_target(ch);
 }
 
+/* A further channel. */
+static void join_if_room(struct kb_channel *ch, struct kb_session *session)
+{
+    if (session->channel_count < kb_proxy_options_now(ch->shard->proxy).max_session_channels) {
+        join(ch, session);
+        return;
+    }
+    kb_session_add(session, ch); /* so that the audit knows whose it was */
+    kb_channel_close(ch, KB_REASON_SESSION_CHANNELS, "limits.session_channels is reached");
+}
+
 /* The session's first channel: are there rules for it, and do they allow it now? */
 static void begin(struct kb_channel *ch, struct kb_session *session)
 {
@@ -167,6 +178,9 @@ static void redeem(struct kb_channel *ch)
     r->call.done = on_redeemed;
     r->token_hash = ch->setup->token_hash;
     kb_copy_str(r->client_address, sizeof r->client_address, ch->client_address);
+    struct kb_proxy_options o = kb_proxy_options_now(ch->shard->proxy);
+    r->user_sessions = o.max_user_sessions;
+    r->address_sessions = o.max_address_sessions;
     kb_store_post(ch->shard->proxy->store, &r->call);
 }
 
@@ -207,7 +221,7 @@ static void decide(struct kb_channel *ch)
     struct kb_session *s =
         kb_session_find(ch->shard, &ch->setup->token_hash, link->connection_id, &token_known);
     if (s && !is_main && link->connection_id != 0)
-        join(ch, s);
+        join_if_room(ch, s);
     else if (token_known)
         kb_channel_close(ch, KB_REASON_CONNECTION_ID, NULL);
     else

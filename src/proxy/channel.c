@@ -107,6 +107,13 @@ static void on_setup_deadline(void *arg)
     }
 }
 
+/* One time for all that the client does before its ticket, TLS included. */
+static uint64_t setup_left_ms(const struct kb_channel *ch, uint64_t setup_ms, uint64_t now_us)
+{
+    uint64_t gone_ms = (now_us - ch->setup->accepted_us) / 1000;
+    return gone_ms < setup_ms ? setup_ms - gone_ms : 0;
+}
+
 void kb_channel_enter(struct kb_channel *ch, enum kb_channel_state state)
 {
     static const enum kb_phase phase_of[] = {
@@ -127,7 +134,8 @@ void kb_channel_enter(struct kb_channel *ch, enum kb_channel_state state)
     ch->state = state;
     struct kb_proxy_options o = kb_proxy_options_now(ch->shard->proxy);
     if (state == KB_STATE_LINK)
-        kb_timer_start(ch->shard->loop, &ch->deadline, o.setup_ms, 0, on_setup_deadline, ch);
+        kb_timer_start(ch->shard->loop, &ch->deadline, setup_left_ms(ch, o.setup_ms, now), 0,
+                       on_setup_deadline, ch);
     else if (state == KB_STATE_SERVER_LINK)
         kb_timer_start(ch->shard->loop, &ch->deadline, o.link_ms, 0, on_setup_deadline, ch);
     else
@@ -139,7 +147,7 @@ void kb_channel_enter(struct kb_channel *ch, enum kb_channel_state state)
 }
 
 void kb_channel_create(struct kb_shard *s, struct kb_conn *client, struct kb_span prefix,
-                       bool clear)
+                       bool clear, uint64_t accepted_us)
 {
     struct kb_channel *ch = kb_zalloc(sizeof *ch);
     ch->shard = s;
@@ -147,6 +155,7 @@ void kb_channel_create(struct kb_shard *s, struct kb_conn *client, struct kb_spa
     kb_copy_str(ch->client_address, sizeof ch->client_address, client->peer);
     ch->setup = kb_zalloc(sizeof *ch->setup);
     ch->setup->clear = clear;
+    ch->setup->accepted_us = accepted_us;
     ch->setup->began_us = ch->setup->step_us = kb_clock_us();
     DL_APPEND(s->channels, ch);
     kb_channel_link(ch, prefix);
@@ -187,7 +196,7 @@ static void finish_leg(struct kb_channel *ch, struct kb_leg *leg)
 static bool is_the_stores(const struct kb_channel *ch, enum kb_reason reason)
 {
     return ch->state == KB_STATE_AUTHORIZE && !ch->session && reason >= KB_REASON_TOKEN_UNKNOWN &&
-           reason <= KB_REASON_TOKEN_ADDRESS && ch->type == KB_CHANNEL_MAIN &&
+           reason <= KB_REASON_ADDRESS_SESSIONS && ch->type == KB_CHANNEL_MAIN &&
            ch->setup->client_link.link.connection_id == 0;
 }
 
@@ -207,7 +216,9 @@ void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *
     } else {
         if (!is_the_stores(ch, reason))
             kb_channel_audit(ch, "channel.refused", reason, detail);
-        if (ch->session && (ch->state == KB_STATE_DIAL || ch->state == KB_STATE_SERVER_LINK))
+        bool left = reason == KB_REASON_CLIENT_CLOSED || reason == KB_REASON_CLIENT_LOST;
+        if (!left && ch->session &&
+            (ch->state == KB_STATE_DIAL || ch->state == KB_STATE_SERVER_LINK))
             kb_count_dial_failed(ch->session->row.source, reason);
         tell_client(ch, reason);
     }

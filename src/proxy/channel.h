@@ -51,7 +51,7 @@ struct kb_setup {
     struct kb_dial *dial;
     struct kb_pending *pending; /* a question to the store or the source, see authorize.c */
     struct kb_target *target;   /* borrowed from the session */
-    uint64_t began_us, step_us;
+    uint64_t accepted_us, began_us, step_us;
 };
 
 struct kb_channel {
@@ -76,9 +76,9 @@ struct kb_channel {
 };
 
 /* Takes the connection over; prefix was read from it already. clear: it is not TLS, so after the
- * link message it is told NEED_SECURED. */
+ * link message it is told NEED_SECURED. accepted_us: when the client's time to set up began. */
 void kb_channel_create(struct kb_shard *s, struct kb_conn *client, struct kb_span prefix,
-                       bool clear);
+                       bool clear, uint64_t accepted_us);
 /* The only way a channel ends. Tells the client what it can still be told, the audit what happened,
  * the session that it is gone; detail (may be NULL) is the system's or a library's words. The
  * memory goes at the end of the loop turn. */

@@ -52,6 +52,7 @@ static struct kb_conn *leave(struct kb_entry *e)
 {
     struct kb_conn *c = e->conn;
     DL_DELETE(e->shard->entries, e);
+    e->shard->handshakes--;
     kb_timer_finish(&e->deadline);
     free(e);
     return c;
@@ -86,7 +87,8 @@ static void become_channel(struct kb_entry *e, bool clear)
     uint8_t first[KB_SNIFF_SIZE];
     memcpy(first, e->first, sizeof first);
     size_t have = e->have;
-    kb_channel_create(s, leave(e), kb_span(first, have), clear);
+    uint64_t began_us = e->began_us;
+    kb_channel_create(s, leave(e), kb_span(first, have), clear, began_us);
 }
 
 static void become_http(struct kb_entry *e)
@@ -229,6 +231,7 @@ void kb_entry_create(struct kb_shard *s, int fd, unsigned accepts)
     e->began_us = kb_clock_us();
     e->conn = kb_conn_create(s->loop, fd, &events, e);
     DL_APPEND(s->entries, e);
+    s->handshakes++;
     atomic_fetch_add(&s->proxy->connections, 1);
     kb_timer_start(s->loop, &e->deadline, kb_proxy_options_now(s->proxy).setup_ms, 0, on_deadline,
                    e);

@@ -33,6 +33,7 @@ static bool feed(struct kb_channel *ch, struct kb_span bytes)
         return ch->state == KB_STATE_LINK;
     case KB_LINK_TICKET:
         kb_conn_want_read(ch->client.conn, false);
+        kb_conn_watch(ch->client.conn, true);
         kb_channel_enter(ch, KB_STATE_AUTHORIZE);
         kb_channel_authorize(ch);
         return false;
@@ -61,9 +62,12 @@ static void on_readable(struct kb_conn *c)
     } while (feed(ch, kb_span(bytes, got)));
 }
 
+/* Also when the client leaves while the store, the source or the hypervisor has to answer. */
 static void on_failed(struct kb_conn *c)
 {
-    kb_channel_close(c->owner, KB_REASON_CLIENT_LOST, c->detail);
+    bool lost = *c->detail;
+    kb_channel_close(c->owner, lost ? KB_REASON_CLIENT_LOST : KB_REASON_CLIENT_CLOSED,
+                     lost ? c->detail : "before the desktop had answered");
 }
 
 static void ignore(struct kb_conn *c)

@@ -13,7 +13,9 @@
 #include "proxy/shard.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 static struct kb_family accepted_total = {
     .name = "kerbside_connections_accepted_total",
@@ -23,8 +25,8 @@ static struct kb_family accepted_total = {
 
 static struct kb_family refused_total = {
     .name = "kerbside_connections_refused_total",
-    .help = "Connections turned away at once, by listener: too many, or no descriptor left.",
-    .labels = {"listener"},
+    .help = "Connections turned away at once, by listener and reason.",
+    .labels = {"listener", "reason"},
 };
 
 /* One shard's part in one listener. */
@@ -34,8 +36,7 @@ struct kb_port {
     struct kb_acceptor *acceptor;
     unsigned accepts;
     char *name;
-    struct kb_series *accepted, *refused;
-    uint64_t complained_us;
+    struct kb_series *accepted;
 };
 
 struct kb_proxy_options kb_proxy_options_now(struct kb_proxy *p)
@@ -94,33 +95,54 @@ void kb_proxy_visit(struct kb_proxy *p, void (*run)(struct kb_shard *s, void *ar
 
 /* --- listeners -------------------------------------------------------------------------------- */
 
-static void complain(struct kb_port *port, const char *why)
+/* Before TLS there is nothing that the client could be told. No address is in the event: a storm
+ * comes from many, and is to be one event that the store counts, not thousands. */
+static void turned_away(struct kb_port *port, enum kb_reason reason)
 {
-    kb_metric_add(port->refused, 1);
-    uint64_t now = kb_clock_us();
-    if (port->complained_us && now - port->complained_us < 1000000)
-        return; /* a storm is one line a second, the metric has the number */
-    port->complained_us = now;
-    kb_log(KB_LOG_WARNING, "connection.refused", KB_STR("listener", port->name),
-           KB_STR("reason", kb_reason_name(KB_REASON_TOO_MANY)), KB_STR("detail", why));
+    kb_metric_add(kb_metric(&refused_total, port->name, kb_reason_name(reason), NULL, NULL), 1);
+    struct kb_audit_event e = {0};
+    kb_copy_str(e.event, sizeof e.event, "channel.refused");
+    kb_copy_str(e.reason, sizeof e.reason, kb_reason_name(reason));
+    kb_auto_free char *detail =
+        kb_printf("%s: %s", port->name,
+                  reason == KB_REASON_TOO_MANY              ? "limits.connections is reached"
+                  : reason == KB_REASON_TOO_MANY_HANDSHAKES ? "limits.handshakes is reached"
+                                                            : "raise the limit of open files");
+    kb_copy_str(e.detail, sizeof e.detail, detail);
+    kb_store_audit(port->shard->proxy->store, &e);
+}
+
+/* NONE: it may come in. The kernel gives the lowest free number, so one above the ceiling says that
+ * hardly any are left: those are for what live sessions, sources and the store have yet to open. */
+static enum kb_reason may_enter(const struct kb_shard *s, int fd)
+{
+    struct kb_proxy *p = s->proxy;
+    struct kb_proxy_options o = kb_proxy_options_now(p);
+    if ((unsigned)fd >= p->fd_ceiling)
+        return KB_REASON_NO_DESCRIPTOR;
+    if (atomic_load(&p->connections) >= o.max_connections)
+        return KB_REASON_TOO_MANY;
+    if (s->handshakes >= o.max_handshakes)
+        return KB_REASON_TOO_MANY_HANDSHAKES;
+    return KB_REASON_NONE;
 }
 
 static void on_accepted(struct kb_acceptor *a, int fd)
 {
     struct kb_port *port = a->owner;
-    struct kb_proxy *p = port->shard->proxy;
     kb_metric_add(port->accepted, 1);
-    if (atomic_load(&p->connections) >= kb_proxy_options_now(p).max_connections) {
-        close(fd);
-        complain(port, "limits.connections is reached");
+    enum kb_reason reason = may_enter(port->shard, fd);
+    if (reason == KB_REASON_NONE) {
+        kb_entry_create(port->shard, fd, port->accepts);
         return;
     }
-    kb_entry_create(port->shard, fd, port->accepts);
+    close(fd);
+    turned_away(port, reason);
 }
 
 static void on_exhausted(struct kb_acceptor *a)
 {
-    complain(a->owner, "no file descriptor is left; raise the limit of open files");
+    turned_away(a->owner, KB_REASON_NO_DESCRIPTOR);
 }
 
 struct listen {
@@ -137,7 +159,6 @@ static void listen_here(struct kb_shard *s, void *arg)
     port->accepts = l->accepts;
     port->name = kb_strdup(l->name);
     port->accepted = kb_metric(&accepted_total, l->name, NULL, NULL, NULL);
-    port->refused = kb_metric(&refused_total, l->name, NULL, NULL, NULL);
     port->acceptor =
         kb_acceptor_create(s->loop, l->fd, &s->reserve, on_accepted, on_exhausted, port);
     port->next = s->ports;
@@ -247,6 +268,16 @@ static void start_here(struct kb_shard *s, void *arg)
     kb_timer_start(s->loop, &s->tick, 1000, 1000, on_tick, s);
 }
 
+/* An eighth of the descriptors is kept, 512 at most. */
+static unsigned fd_ceiling(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) != 0 || r.rlim_cur > INT_MAX)
+        return INT_MAX;
+    unsigned all = (unsigned)r.rlim_cur;
+    return all - (all / 8 < 512 ? all / 8 : 512);
+}
+
 struct kb_proxy *kb_proxy_create(unsigned loops, const struct kb_proxy_options *o,
                                  struct kb_store *store, struct kb_sources *sources)
 {
@@ -261,6 +292,7 @@ struct kb_proxy *kb_proxy_create(unsigned loops, const struct kb_proxy_options *
     p->store = store;
     p->sources = sources;
     p->options = *o;
+    p->fd_ceiling = fd_ceiling();
     p->policies = kb_policy_book_create();
     pthread_mutex_init(&p->lock, NULL);
     kb_worker_init(&p->resolver);

@@ -18,6 +18,9 @@ struct kb_proxy_options {
     uint64_t connect_ms; /* hypervisor: each address */
     uint64_t link_ms;    /* hypervisor: TLS and link */
     unsigned max_connections;
+    unsigned max_handshakes;                          /* on each loop */
+    unsigned max_session_channels;                    /* of one session */
+    unsigned max_user_sessions, max_address_sessions; /* 0: no limit */
 };
 
 /* Takes an HTTP client over on the loop it is on; prefix is what was read of it. */

@@ -321,6 +321,7 @@ void kb_channel_relay(struct kb_channel *ch)
     kb_channel_audit(ch, "channel.opened", KB_REASON_NONE, NULL);
     kb_conn_set_owner(ch->client.conn, &events, ch);
     kb_conn_set_owner(ch->server.conn, &events, ch);
+    kb_conn_watch(ch->client.conn, false);
     ch->client.conn->setup = ch->server.conn->setup = false;
     kb_conn_want_read(ch->client.conn, true);
     kb_conn_want_read(ch->server.conn, true);

@@ -57,6 +57,7 @@ void kb_session_add(struct kb_session *s, struct kb_channel *ch)
     if (!s->main)
         s->main = ch;
     DL_APPEND2(s->channels, ch, session_prev, session_next);
+    s->channel_count++;
 }
 
 static void free_end(struct kb_store_call *call)
@@ -112,6 +113,7 @@ void kb_session_end(struct kb_session *s, enum kb_reason reason, const char *det
 void kb_session_remove(struct kb_session *s, struct kb_channel *ch, enum kb_reason reason)
 {
     DL_DELETE2(s->channels, ch, session_prev, session_next);
+    s->channel_count--;
     s->bytes_from_client += ch->client.bytes;
     s->bytes_from_server += ch->server.bytes;
     ch->session = NULL;

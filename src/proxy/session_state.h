@@ -23,6 +23,7 @@ struct kb_session {
     uint32_t connection_id;   /* the hypervisor's session id, which later channels name */
     struct kb_channel *main;  /* NULL only while the session ends */
     struct kb_channel *channels;
+    unsigned channel_count;
     uint64_t bytes_from_client, bytes_from_server; /* of channels that are gone */
     uint64_t began_us, input_us;                   /* input_us: when the client last sent input */
     bool warned_max, warned_hours;                 /* the person was told, see notice.h */

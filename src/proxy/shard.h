@@ -28,6 +28,7 @@ struct kb_shard {
     SSL_CTX *tls;
     struct kb_port *ports; /* listening here */
     struct kb_entry *entries;
+    unsigned handshakes; /* how many entries */
     struct kb_channel *channels;
     struct kb_session *sessions;
     struct kb_session *by_token[KB_TOKEN_BUCKETS];
@@ -49,6 +50,7 @@ struct kb_proxy {
     kb_proxy_http_fn *http_adopt;
     void *http;
     atomic_uint connections, sessions;
+    unsigned fd_ceiling; /* a client's descriptor is below it */
     unsigned shard_count;
     struct kb_shard *shards;
 };

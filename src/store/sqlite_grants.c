@@ -163,6 +163,20 @@ static enum kb_reason why_not_redeem(struct kb_sqlite *db, const struct kb_hash 
     return why_not(db, row, row->reusable ? 0 : row->redeemed_at, address);
 }
 
+/* A token that is good, but whose user or address has sessions enough. */
+static enum kb_reason why_full(struct kb_sqlite *db, const struct kb_store_redeem_grant *c,
+                               const char *user, const char *address)
+{
+    kb_sql_use struct kb_rows q =
+        kb_sql(db, KB_SQL_SESSIONS_FULL, KB_TEXT(user), KB_NUMBER(c->user_sessions),
+               KB_TEXT(address), KB_NUMBER(c->address_sessions));
+    if (!kb_sql_next(&q))
+        return KB_REASON_STORE_FAILED;
+    return kb_sql_number(&q, 0)   ? KB_REASON_USER_SESSIONS
+           : kb_sql_number(&q, 1) ? KB_REASON_ADDRESS_SESSIONS
+                                  : KB_REASON_NONE;
+}
+
 static enum kb_reason why_not_exchange(struct kb_sqlite *db, const struct kb_hash *token,
                                        const char *address, struct kb_grant_row *row)
 {
@@ -301,14 +315,17 @@ enum kb_store_status kb_sqlite_redeem_grant(struct kb_backend *b, struct kb_stor
     c->reason = KB_REASON_NONE;
     c->session = (struct kb_session_row){0};
     kb_auto(kb_grant_row_finish) struct kb_grant_row row;
-    kb_sql_use struct kb_rows q = kb_sql(db, KB_SQL_GRANT_REDEEM, KB_HASH(&c->token_hash),
-                                         KB_NUMBER(b->now), KB_TEXT(address));
+    kb_sql_use struct kb_rows q =
+        kb_sql(db, KB_SQL_GRANT_REDEEM, KB_HASH(&c->token_hash), KB_NUMBER(b->now),
+               KB_TEXT(address), KB_NUMBER(c->user_sessions), KB_NUMBER(c->address_sessions));
     enum kb_store_status status = one_row(&q, &row, NULL);
     if (status == KB_STORE_OK)
         return start_session(db, &row, address, &c->session) ? KB_STORE_OK : KB_STORE_FAILED;
     if (status != KB_STORE_NOT_FOUND)
         return status;
     c->reason = why_not_redeem(db, &c->token_hash, address, &row);
+    if (c->reason == KB_REASON_NONE)
+        c->reason = why_full(db, c, row.user, address);
     audit_denied(db, &row, c->reason, address);
     return denied(c->reason);
 }

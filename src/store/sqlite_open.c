@@ -3,6 +3,7 @@
  * connection was lost. */
 #include "store/sqlite.h"
 
+#include "base/address.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/priority.h"
@@ -213,6 +214,16 @@ static void fold(sqlite3_context *context, int count, sqlite3_value **values)
     sqlite3_result_text(context, kb_buf_steal(&out), -1, free);
 }
 
+/* address_group(address): whom it is counted as, see base/address.h. */
+static void group(sqlite3_context *context, int count, sqlite3_value **values)
+{
+    (void)count;
+    const char *address = (const char *)sqlite3_value_text(values[0]);
+    char text[64];
+    kb_address_group(address ? address : "", text);
+    sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+}
+
 /* Of the connection that reads: a search through all consoles takes milliseconds. */
 static int between_steps(void *nothing)
 {
@@ -244,7 +255,10 @@ static char *configure(sqlite3 *db, const char *path, bool reader)
     locale_t locale = newlocale(LC_CTYPE_MASK, "C.UTF-8", NULL);
     if (sqlite3_create_function_v2(db, "fold", 1,
                                    SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, locale,
-                                   fold, NULL, NULL, free_fold_locale) != SQLITE_OK)
+                                   fold, NULL, NULL, free_fold_locale) != SQLITE_OK ||
+        sqlite3_create_function_v2(db, "address_group", 1,
+                                   SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS, NULL,
+                                   group, NULL, NULL, NULL) != SQLITE_OK)
         return said(db, path, "configuring the database");
     return NULL;
 }

@@ -21,6 +21,14 @@
     " AND revoked_at = 0 AND expires_at >= ?2 AND (client_address IS NULL OR client_address = ?3)" \
     " AND EXISTS (SELECT 1 FROM consoles c WHERE c.source = grants.source AND c.uuid = "           \
     "grants.uuid)"
+/* A user, an address's group, and how many live sessions they may have; 0: any number. */
+#define KB_SQL_USER_IS_FULL(user, most)                                                            \
+    "(" most                                                                                       \
+    " > 0 AND (SELECT count(*) FROM sessions s WHERE s.ended_at = 0 AND s.user_name = " user       \
+    ") >= " most ")"
+#define KB_SQL_ADDRESS_IS_FULL(address, most)                                                      \
+    "(" most " > 0 AND (SELECT count(*) FROM sessions s WHERE s.ended_at = 0 AND"                  \
+    " address_group(s.client_address) = address_group(" address ")) >= " most ")"
 #define KB_SQL_APIKEY                                                                              \
     "id, name, role, created_by, created_at, expires_at, revoked_at, cidrs, sources, consoles"
 #define KB_SQL_LOGIN "l.id, l.user_name, l.provider, l.client_address, l.created_at, l.expires_at"
@@ -75,7 +83,11 @@
     X(GRANT_REDEEM, W,                                                                             \
       "UPDATE grants SET redeemed_at = CASE redeemed_at WHEN 0 THEN ?2 ELSE redeemed_at END"       \
       " WHERE token_hash = ?1 AND (redeemed_at = 0 OR reusable = 1)" KB_SQL_MAY_START              \
-      " RETURNING " KB_SQL_GRANT)                                                                  \
+      " AND NOT " KB_SQL_USER_IS_FULL(                                                             \
+          "grants.user_name",                                                                      \
+          "?4") " AND NOT " KB_SQL_ADDRESS_IS_FULL("?3", "?5") " RETURNING " KB_SQL_GRANT)         \
+    X(SESSIONS_FULL, W,                                                                            \
+      "SELECT " KB_SQL_USER_IS_FULL("?1", "?2") ", " KB_SQL_ADDRESS_IS_FULL("?3", "?4"))           \
     X(GRANT_REVOKE, W,                                                                             \
       "UPDATE grants SET revoked_at = ?3 WHERE id = ?1 AND revoked_at = 0"                         \
       " AND (?2 IS NULL OR created_by = ?2) RETURNING " KB_SQL_GRANT)                              \

@@ -241,12 +241,15 @@ struct kb_session_row {
 
 /* A client's main link: makes the session, or says why not, in one atomic statement. Posted by
  * loops. Audits grant.redeemed and session.started, or grant.denied with the reason (the same
- * reasons as exchange). */
+ * reasons as exchange, and USER_SESSIONS, ADDRESS_SESSIONS). */
 struct kb_store_redeem_grant {
     struct kb_store_call call;
     struct kb_hash token_hash;
     char client_address[64]; /* no port; an IPv4 address in IPv6 clothes is the IPv4 address */
-    enum kb_reason reason;   /* out */
+    /* Live sessions, of all nodes, that the grant's user and the client's address (of IPv6: its
+     * /64) may have with this one; 0: any number. A grant that fails by this alone stays good. */
+    unsigned user_sessions, address_sessions;
+    enum kb_reason reason;         /* out */
     struct kb_session_row session; /* out when OK */
 };
 

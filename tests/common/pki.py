@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SHORT_NAMES = {
@@ -59,10 +59,12 @@ class Authority:
         return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
 
     def issue(self, folder: Path, subject: str, *, names=("localhost",), addresses=("127.0.0.1",),
-              expired=False, client=False) -> tuple[Path, Path]:
-        """A server's (or client's) certificate and key as two files in the folder, which is made."""
+              expired=False, client=False, kind="ec") -> tuple[Path, Path]:
+        """A server's (or client's) certificate and key as two files in the folder, which is made.
+        kind: of the key, "ec" or "rsa"."""
         now = datetime.datetime.utcnow()
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = (rsa.generate_private_key(65537, 2048) if kind == "rsa"
+               else ec.generate_private_key(ec.SECP256R1()))
         alternatives = [x509.DNSName(n) for n in names]
         alternatives += [x509.IPAddress(ipaddress.ip_address(a)) for a in addresses]
         builder = (

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         MUST(problems.data[i] == '\n' || (problems.data[i] >= 0x20 && problems.data[i] != 0x7f));
     if (c) {
         MUST(c->listen_count && c->public.host && c->state_dir && c->runtime_dir && c->node_name);
-        MUST(c->grants.start_within >= 1000 && c->max_connections > 0 && c->loops <= 256);
+        MUST(c->grants.start_within >= 1000 && c->limits.connections > 0 && c->loops <= 256);
         MUST(problems.len || (c->warnings == 0 && c->bad_sources == 0));
         for (size_t i = 0; i < c->source_count; i++)
             check_source(&c->sources[i]);

@@ -1,6 +1,7 @@
 """The life of the daemon: start, reload, drain, sudden death, and what a service manager sees."""
 
 import os
+import re
 import signal
 import socket
 import ssl
@@ -253,6 +254,43 @@ def test_a_new_certificate(make, server, tmp_path):
         with pytest.raises(ssl.SSLCertVerificationError):
             Client(kerbside.address, ours)
         session.main.exchange()
+
+
+def test_a_certificate_for_each_kind_of_client(make, server, tmp_path):
+    """ECDSA for whoever can verify it, RSA for the others; a reload brings the second."""
+    kerbside = make()
+    authority = Authority()
+    files = {kind: authority.issue(tmp_path / kind, "CN=kerbside.example", kind=kind)
+             for kind in ("ec", "rsa")}
+    (tmp_path / "ca.pem").write_text(authority.pem)
+
+    def tls_of(*kinds) -> dict:
+        return {"certificate": [str(files[kind][0]) for kind in kinds],
+                "key": [str(files[kind][1]) for kind in kinds], "ca": str(tmp_path / "ca.pem")}
+
+    def shown(version: str, sigalgs: str) -> str | None:
+        """What the server signs with for a client of these algorithms; None: it has nothing."""
+        said = subprocess.run(
+            ["openssl", "s_client", "-connect", "%s:%d" % kerbside.address, "-CAfile",
+             tmp_path / "ca.pem", "-verify_return_error", version, "-sigalgs", sigalgs],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE)
+        found = re.search(r"Peer signature type: (\S+)", said.stdout)
+        return found[1] if found and said.returncode == 0 else None
+
+    ecdsa, rsa = "ecdsa_secp256r1_sha256", "rsa_pss_rsae_sha256"
+    kerbside.reload(tls=tls_of("rsa"))
+    assert shown("-tls1_3", ecdsa) is None
+    assert shown("-tls1_3", f"{ecdsa}:{rsa}") == "RSA-PSS"
+    kerbside.reload(tls=tls_of("ec", "rsa"))
+    with Session(kerbside, server,
+                 tls=ssl.create_default_context(cadata=authority.pem)) as session:
+        session.main.exchange()
+    for version in ("-tls1_2", "-tls1_3"):
+        assert shown(version, f"{rsa}:{ecdsa}") == "ECDSA", version
+        assert shown(version, ecdsa) == "ECDSA", version
+        assert shown(version, rsa) == "RSA-PSS", version
+    row = kerbside.reload(expect="config.rejected", tls=tls_of("ec", "ec"))
+    assert row["detail"]
 
 
 def test_the_vv_follows_the_certificate(make, tmp_path):

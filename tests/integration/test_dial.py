@@ -1,6 +1,7 @@
 """Reaching the hypervisor and linking to it, with one that is not there, lies, stalls, or is not who
 it should be. The client must be told the true code, the audit the true reason."""
 
+import select
 import shutil
 import socket
 import ssl
@@ -277,6 +278,20 @@ def test_a_server_that_stalls(world, where):
     fails(world, "plain/secured", CHANNEL_NOT_AVAILABLE, "server_link_timeout")
 
 
+def drip(leg):
+    """Its reply comes, but not before the link's time is over."""
+    leg.read_link()
+    for byte in reply_of(leg):
+        leg.send(bytes([byte]))
+        if select.select([leg.sock], [], [], 0.05)[0]:
+            return
+
+
+def test_a_server_that_drips(world):
+    world.plain.behave = drip
+    fails(world, "plain/secured", CHANNEL_NOT_AVAILABLE, "server_link_timeout")
+
+
 def test_a_server_that_stalls_before_tls(world):
     """It takes the connection and never answers the handshake."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -493,14 +508,27 @@ def test_plain_never_follows(world):
 
 # ---- the client meanwhile ----
 
-def test_a_client_that_leaves_while_the_server_stalls(world):
-    """The server's answer comes to nobody; the session ends."""
-    world.plain.behave = STALLS["at once"]
-    client = Client(world.kerbside.address, world.tls)
-    token = world.kerbside.grant("secured", "plain").token
-    client.send(Link().pack())
-    client.send(seal(client.reply().key, token.encode() + b"\0"))
-    client.reset()
-    row = world.kerbside.wait_audit("channel.refused", client_address=client.source)
-    assert row["reason"] in ("server_link_timeout", "client_lost")
-    world.kerbside.wait_audit("session.ended", session_id=row["session_id"])
+@pytest.mark.parametrize("end, reason", [(Client.leave, "client_closed"),
+                                         (Client.reset, "client_lost")])
+@pytest.mark.parametrize("where", ["dial", "link", "tls"])
+def test_a_client_that_leaves_while_the_server_stalls(world, where, end, reason):
+    """It is noticed at once, and the server is left too."""
+    kerbside = world.kerbside
+    with socket.create_server(("127.0.0.1", 0)) as silent, \
+            kerbside.settings(timeouts={"connect": "5m", "link": "5m"}, sources=[
+                *kerbside.configuration["sources"],
+                source("silent", {"uuid": "desk", "hypervisor_ip": "127.0.0.1",
+                                  "secure_port": silent.getsockname()[1]}, tls="require")]):
+        world.plain.behave = STALLS["at once"]
+        name, uuid = {"dial": ("plain", "dead"), "link": ("plain", "secured"),
+                      "tls": ("silent", "desk")}[where]
+        token = kerbside.grant(uuid, name).token
+        client = Client(kerbside.address, world.tls)
+        client.send(Link().pack())
+        client.send(seal(client.reply().key, token.encode() + b"\0"))
+        kerbside.wait_audit("session.started", client_address=client.source)
+        end(client)
+        row = kerbside.wait_audit("channel.refused", client_address=client.source)
+        assert row["reason"] == reason
+        ended = kerbside.wait_audit("session.ended", session_id=row["session_id"])
+        assert ended["reason"] == reason

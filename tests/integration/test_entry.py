@@ -1,7 +1,9 @@
 """The first bytes of a connection, on listeners that accept different things."""
 
+import contextlib
 import http.client
 import random
+import select
 import ssl
 
 import pytest
@@ -141,6 +143,29 @@ def test_silence_inside_tls(world):
         got, client = say(world, "all", b"", tls=True)
         assert got == b""
         refused(world, client, "setup_timeout", mark, detail="nothing inside TLS")
+
+
+def test_bytes_that_drip(world):
+    """The time is one for all that a client does before its ticket: bytes now and then do not
+    prolong it."""
+    with world.kerbside.settings(timeouts={"setup": "4s"}):
+        mark = world.kerbside.mark()
+        raw, link, ticket = (Client(world.at["all"], tls) for tls in (None, world.tls, world.tls))
+        ticket.hello()
+        drips = {raw: TLS_HELLO, link: Link().pack(), ticket: bytes([1]) + bytes(131)}
+        for i in range(len(TLS_HELLO)):
+            ready = select.select([client.sock for client in drips], [], [], 0.25)[0]
+            drips = {client: text for client, text in drips.items() if client.sock not in ready}
+            if not drips:
+                break
+            for client, text in drips.items():
+                with contextlib.suppress(OSError):  # it was closed just now
+                    client.sock.send(text[i:i + 1])
+        assert not drips
+        reasons = world.kerbside.why_refused([raw, link, ticket], mark)
+        assert set(reasons.values()) == {"setup_timeout"}
+        for client in (raw, link, ticket):
+            client.close()
 
 
 # ---- TLS that is none ----

@@ -2,6 +2,7 @@
 back or refused; memory stays bounded, the others go on."""
 
 import hashlib
+import re
 import resource
 import select
 import socket
@@ -82,8 +83,38 @@ def test_the_limit_of_connections(world):
         for client in clients:
             client.leave()
         session.channel(DISPLAY).exchange()
-    wait_until(lambda: kerbside.log("connection.refused"), "the log says so")
-    assert kerbside.log("connection.refused")[0]["reason"] == "too_many"
+        assert turned_away(kerbside, "too_many")
+
+
+def test_the_limit_of_handshakes(world):
+    """Beyond it connections are closed at once; who is through is not counted any more."""
+    kerbside = world.kerbside
+    with Session(kerbside, world.server) as session, \
+            kerbside.settings(limits={"handshakes": 5}, timeouts={"setup": "5m"}):
+        for _ in range(12):  # one after the other, and all are let in
+            session.channel(INPUTS).exchange()
+        loops = len(re.findall(r"^kerbside_loop_busy_ratio{", metrics(kerbside), re.M))
+        clients = [Client(kerbside.address, None) for _ in range(20 * loops)]
+        wait_until(lambda: len(ended(clients)) >= 15 * loops, "those beyond are refused")
+        assert turned_away(kerbside, "too_many_handshakes")
+        session.main.exchange()
+        for client in clients:
+            client.close()
+        wait_until(lambda: kerbside.footprint().fds <= world.start.fds + 28, "they are gone")
+        session.channel(DISPLAY).exchange()
+
+
+def metrics(kerbside) -> str:
+    return kerbside.ask("GET", "/metrics")[1].decode()
+
+
+def turned_away(kerbside, reason: str) -> bool:
+    """The audit has it, once in ten seconds at most, and the metrics have each."""
+    kerbside.wait_audit("channel.refused", reason=reason, client_address=None)
+    name = kerbside.log("listener.opened")[0]["address"]
+    line = f'kerbside_connections_refused_total{{listener="{name}",reason="{reason}"}} '
+    return any(int(found) > 0 for found in re.findall(re.escape(line) + r"(\d+)",
+                                                      metrics(kerbside)))
 
 
 def ended(clients) -> list:
@@ -97,7 +128,8 @@ def test_no_descriptor_left(world, tmp_path):
     try:
         with Session(small.kerbside, small.server) as session:
             clients = [Client(small.kerbside.address, None) for _ in range(200)]
-            wait_until(lambda: small.kerbside.log("connection.refused"), "some are refused")
+            # What is left is for those who are in: the command line, a session's next channel.
+            assert turned_away(small.kerbside, "no_descriptor")
             session.main.exchange()
             small.bystander.check()
             for client in clients:

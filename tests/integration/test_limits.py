@@ -10,7 +10,8 @@ import time
 import pytest
 from api import Api
 from common.process import PATIENCE, wait_until
-from spice import PERMISSION_DENIED, Client, own_address
+from session import Session
+from spice import DISPLAY, ERROR, INPUTS, PERMISSION_DENIED, Client, Link, own_address
 
 SLOW = {"limits": {"http_requests": 1}}  # ten at once
 
@@ -173,6 +174,63 @@ def test_a_connection_may_rest_between_requests(kerbside):
         assert not select.select([api.sock], [], [], 3.5)[0]
         assert api.send("GET", "/healthz").status == 200
         api.close()
+
+
+# ---- sessions and channels ----
+
+def denied(kerbside, world, token) -> str:
+    """The reason why the token starts no session now."""
+    client = Client(kerbside.address, world.tls)
+    assert client.link(token) == ERROR
+    assert client.rest() == b""
+    client.close()
+    return kerbside.wait_audit("grant.denied", client_address=client.source)["reason"]
+
+
+def test_sessions_of_a_user(world):
+    kerbside = world.kerbside
+    with kerbside.settings(limits={"user_sessions": 2}):
+        waiting = kerbside.grant("desk", user="dora").token
+        first = Session(kerbside, world.server, user="dora")
+        with Session(kerbside, world.server, user="dora") as second, \
+                Session(kerbside, world.server, user="emil"):
+            assert denied(kerbside, world, waiting) == "user_sessions"
+            second.channel(DISPLAY).exchange()
+            ended, _ = first.id, first.close()
+            kerbside.wait_audit("session.ended", session_id=ended)
+            with Session(kerbside, world.server, token=waiting) as third:  # it is still good
+                third.main.exchange()
+
+
+def test_sessions_of_an_address(world):
+    kerbside, here = world.kerbside, own_address()
+    with kerbside.settings(limits={"address_sessions": 1}):
+        with Session(kerbside, world.server, source=here):
+            client = Client(kerbside.address, world.tls, source=here)
+            assert client.link(kerbside.grant("desk").token) == ERROR
+            client.close()
+            row = kerbside.wait_audit("grant.denied", client_address=here)
+            assert row["reason"] == "address_sessions"
+            with Session(kerbside, world.server) as other:
+                other.main.exchange()
+
+
+def test_channels_of_a_session(world):
+    kerbside = world.kerbside
+    with Session(kerbside, world.server) as session, \
+            kerbside.settings(limits={"session_channels": 3}):
+        session.channel(DISPLAY).exchange()
+        inputs = session.channel(INPUTS)
+        mark = kerbside.mark()
+        client = session.client()
+        assert client.link(session.token, Link(DISPLAY, 1, session.connection_id)) == ERROR
+        client.close()
+        row = kerbside.wait_audit("channel.refused", mark, session_id=session.id)
+        assert (row["reason"], row["channel"]) == ("session_channels", "display:1")
+        inputs.close()
+        session.channels.remove(inputs)
+        kerbside.wait_audit("channel.closed", mark, session_id=session.id, channel="inputs:0")
+        session.channel(DISPLAY, 1).exchange()
 
 
 # ---- the audit ----

@@ -92,7 +92,7 @@ def test_a_client_that_leaves_at_any_byte(world, end, reason):
 
 
 def test_a_client_that_falls_silent_at_any_byte(world):
-    with world.kerbside.settings(timeouts={"setup": "2s"}):
+    with world.kerbside.settings(timeouts={"setup": "4s"}):
         mark = world.kerbside.mark()
         clients = dict(cut_link_clients(world))
         for count, client in clients.items():

@@ -94,9 +94,8 @@ static char *take_text(BIO *bio)
     return text;
 }
 
-void make_certificate(const char *name, long days, char **certificate, char **key)
+static void make_with(EVP_PKEY *pkey, const char *name, long days, char **certificate, char **key)
 {
-    EVP_PKEY *pkey = EVP_EC_gen("P-256");
     X509 *x = X509_new();
     assert_non_null(pkey);
     assert_non_null(x);
@@ -117,4 +116,14 @@ void make_certificate(const char *name, long days, char **certificate, char **ke
     BIO_free(bio);
     X509_free(x);
     EVP_PKEY_free(pkey);
+}
+
+void make_certificate(const char *name, long days, char **certificate, char **key)
+{
+    make_with(EVP_EC_gen("P-256"), name, days, certificate, key);
+}
+
+void make_rsa_certificate(const char *name, long days, char **certificate, char **key)
+{
+    make_with(EVP_RSA_gen(2048), name, days, certificate, key);
 }

@@ -30,8 +30,9 @@ struct kb_config *load(struct fixture *f, const char *text);
 void assert_problems(struct fixture *f, const char *expected);
 char *expand(const struct fixture *f, const char *text); /* "@" by the folder; to be freed */
 
-/* A self-signed certificate (PEM) and its key, to be freed; days: until it expires, may be
- * negative. */
+/* A self-signed certificate (PEM) and its key, ECDSA or RSA, to be freed; days: until it expires,
+ * may be negative. */
 void make_certificate(const char *name, long days, char **certificate, char **key);
+void make_rsa_certificate(const char *name, long days, char **certificate, char **key);
 
 #endif

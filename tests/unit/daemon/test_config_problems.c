@@ -154,8 +154,8 @@ static const struct problem_case cases[] = {
      "@/kerbside.yaml:4: log.level: must be a word, not a list\n"
      "@/kerbside.yaml:5: metrics.address: must be an address or off, not a list\n"
      "@/kerbside.yaml:6: store.url: must be a text, not a mapping\n"
-     "@/kerbside.yaml:7: tls.certificate: must be a text, not a list\n"
-     "@/kerbside.yaml:7: tls.key: must be a text, not a list\n",
+     "@/kerbside.yaml:7: tls.certificate: must be one path or a list of two\n"
+     "@/kerbside.yaml:7: tls.key: must be one path or a list of two\n",
      false},
     {"merge keys in merge keys",
      "log: &a {<<: &b {<<: &c {<<: &d {<<: &e {<<: {level: info}}}}}}\n" SOURCES,

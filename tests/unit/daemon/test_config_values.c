@@ -25,8 +25,8 @@ static void test_defaults(void **state)
     assert_int_equal(c->public.plain_port, 0);
     kb_auto_free char *url = kb_printf("https://%s:8443", name);
     assert_string_equal(c->public.url, url);
-    assert_null(c->tls.certificate);
-    assert_null(c->tls.key);
+    assert_null(c->tls.certificate[0]);
+    assert_null(c->tls.key[0]);
     assert_null(c->tls.ca);
     assert_string_equal(c->state_dir, "/var/lib/kerbside");
     assert_string_equal(c->runtime_dir, "/run/kerbside");
@@ -46,8 +46,12 @@ static void test_defaults(void **state)
     assert_int_equal(c->timeouts.connect, 5000);
     assert_int_equal(c->timeouts.link, 10000);
     assert_int_equal(c->timeouts.request, 60000);
-    assert_int_equal(c->http_requests, 500);
-    assert_int_equal(c->max_connections, 10000);
+    assert_int_equal(c->limits.http_requests, 500);
+    assert_int_equal(c->limits.connections, 10000);
+    assert_int_equal(c->limits.handshakes, 2000);
+    assert_int_equal(c->limits.session_channels, 64);
+    assert_int_equal(c->limits.user_sessions, 0);
+    assert_int_equal(c->limits.address_sessions, 0);
     assert_int_equal(c->source_count, 1);
     assert_int_equal(c->warnings, 0);
     assert_int_equal(c->bad_sources, 0);
@@ -71,7 +75,8 @@ static void test_all_values(void **state)
                 "identity: {local: {enabled: False}}\n"
                 "log: {format: \"json\", level: debug}\ndrain: 0\n"
                 "timeouts: {setup: 100ms, connect: 5m, link: 1m, request: 1s}\nlimits: "
-                "{connections: 7, http_requests: 0}\n" SOURCES);
+                "{connections: 7, http_requests: 0, handshakes: 8, session_channels: 9, "
+                "user_sessions: 10, address_sessions: 11}\n" SOURCES);
     assert_problems(f, "");
     assert_non_null(c);
     assert_int_equal(c->listen_count, 3);
@@ -109,8 +114,12 @@ static void test_all_values(void **state)
     assert_int_equal(c->timeouts.connect, 300000);
     assert_int_equal(c->timeouts.link, 60000);
     assert_int_equal(c->timeouts.request, 1000);
-    assert_int_equal(c->http_requests, 0);
-    assert_int_equal(c->max_connections, 7);
+    assert_int_equal(c->limits.http_requests, 0);
+    assert_int_equal(c->limits.connections, 7);
+    assert_int_equal(c->limits.handshakes, 8);
+    assert_int_equal(c->limits.session_channels, 9);
+    assert_int_equal(c->limits.user_sessions, 10);
+    assert_int_equal(c->limits.address_sessions, 11);
     kb_config_destroy(c);
 }
 
@@ -214,7 +223,8 @@ static void test_tls(void **state)
     assert_problems(f, "");
     assert_non_null(c);
     kb_auto_free char *path = expand(f, "@/a.pem");
-    assert_string_equal(c->tls.certificate, path);
+    assert_string_equal(c->tls.certificate[0], path);
+    assert_null(c->tls.certificate[1]);
     assert_string_equal(c->tls.ca, path);
     kb_config_destroy(c);
 
@@ -248,6 +258,78 @@ static void test_tls(void **state)
     kb_config_destroy(c);
 }
 
+static void test_two_certificates(void **state)
+{
+    struct fixture *f = *state;
+    kb_auto_free char *cert = NULL, *key = NULL, *rsa = NULL, *rsa_key = NULL, *other = NULL,
+                      *other_key = NULL, *old = NULL, *old_key = NULL;
+    make_certificate("one", 3000, &cert, &key);
+    make_rsa_certificate("one", 3000, &rsa, &rsa_key);
+    make_certificate("two", 3000, &other, &other_key);
+    make_rsa_certificate("one", -1, &old, &old_key);
+    free(put(f, "ec.pem", cert));
+    free(put(f, "ec.key", key));
+    free(put(f, "rsa.pem", rsa));
+    free(put(f, "rsa.key", rsa_key));
+    free(put(f, "two.pem", other));
+    free(put(f, "two.key", other_key));
+    free(put(f, "old.pem", old));
+    free(put(f, "old.key", old_key));
+
+    struct kb_config *c =
+        load(f, SOURCES "tls: {certificate: [ec.pem, rsa.pem], key: [ec.key, rsa.key]}\n");
+    assert_problems(f, "");
+    assert_non_null(c);
+    kb_auto_free char *path = expand(f, "@/rsa.pem");
+    assert_string_equal(c->tls.certificate[1], path);
+    kb_auto_free char *key_path = expand(f, "@/rsa.key");
+    assert_string_equal(c->tls.key[1], key_path);
+    kb_config_destroy(c);
+
+    c = load(f, SOURCES "tls: {certificate: [ec.pem], key: ec.key}\n");
+    assert_problems(f, "");
+    assert_null(c->tls.certificate[1]);
+    kb_config_destroy(c);
+
+    c = load(f, SOURCES "tls:\n  certificate:\n  - ec.pem\n  - old.pem\n"
+                        "  key: [ec.key, old.key]\n");
+    assert_problems(f, "@/kerbside.yaml:5: warning: tls.certificate[1]: @/old.pem: a certificate "
+                       "has expired\n");
+    assert_non_null(c);
+    kb_config_destroy(c);
+
+    static const struct {
+        const char *tls, *problems;
+    } wrong[] = {
+        {"{certificate: [ec.pem, two.pem], key: [ec.key, two.key]}",
+         "@/kerbside.yaml:2: tls.certificate: both certificates have keys of the same kind; one is "
+         "to have an ECDSA key, the other an RSA key\n"},
+        {"{certificate: [rsa.pem, two.pem], key: [rsa.key, two.key]}",
+         "@/kerbside.yaml:2: tls.certificate: the certificates have different subjects; viewers "
+         "are told one (host-subject), and refuse the other\n"},
+        {"{certificate: [ec.pem, rsa.pem], key: [rsa.key, ec.key]}",
+         "@/kerbside.yaml:2: tls.key[0]: @/rsa.key: the key does not belong to the certificate\n"
+         "@/kerbside.yaml:2: tls.key[1]: @/ec.key: the key does not belong to the certificate\n"},
+        {"{certificate: [ec.pem, rsa.pem], key: ec.key}",
+         "@/kerbside.yaml:2: tls.key: needs as many entries as tls.certificate has\n"},
+        {"{certificate: ec.pem, key: [ec.key, rsa.key]}",
+         "@/kerbside.yaml:2: tls.certificate: needs as many entries as tls.key has\n"},
+        {"{certificate: [ec.pem, none.pem], key: [ec.key, rsa.key]}",
+         "@/kerbside.yaml:2: tls.certificate[1]: @/none.pem: No such file or directory\n"},
+        {"{certificate: [ec.pem, rsa.pem, two.pem], key: [ec.key, rsa.key, two.key]}",
+         "@/kerbside.yaml:2: tls.certificate: must be one path or a list of two\n"
+         "@/kerbside.yaml:2: tls.key: must be one path or a list of two\n"},
+        {"{certificate: [ec.pem, [rsa.pem]], key: [ec.key, rsa.key]}",
+         "@/kerbside.yaml:2: tls.certificate[1]: must be a text, not a list\n"
+         "@/kerbside.yaml:2: tls.certificate[1]: needs as many entries as tls.key has\n"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        kb_auto_free char *text = kb_printf("%stls: %s\n", SOURCES, wrong[i].tls);
+        assert_null(load(f, text));
+        assert_problems(f, wrong[i].problems);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +339,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_booleans, setup, teardown),
         cmocka_unit_test_setup_teardown(test_merge_keys, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tls, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_two_certificates, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

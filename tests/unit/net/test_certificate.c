@@ -101,6 +101,15 @@ static void test_context_errors(void **state)
     assert_null(kb_tls_server_create("/nonexistent.pem", "/nonexistent.pem", &error));
     assert_non_null(strstr(error, "/nonexistent.pem"));
     free(error);
+    /* OpenSSL has one place for each kind of key, and would forget the first without a word. */
+    struct kb_certificate_files f = ensure("localhost");
+    SSL_CTX *server = kb_tls_server_create(f.certificate, f.key, &error);
+    assert_non_null(server);
+    assert_false(kb_tls_server_add(server, f.certificate, f.key, &error));
+    assert_non_null(strstr(error, "the same kind"));
+    free(error);
+    SSL_CTX_free(server);
+    kb_certificate_files_finish(&f);
     assert_null(kb_tls_client_get("no certificate in here", &error));
     assert_non_null(error);
     free(error);

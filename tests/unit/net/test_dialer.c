@@ -83,6 +83,22 @@ static void test_no_such_name(void **state)
     assert_non_null(strstr(f->detail, "no-such-host.invalid"));
 }
 
+/* The resolver has something else to do. */
+static void test_lookup_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct kb_worker busy;
+    kb_worker_init(&busy);
+    kb_dial_tcp(f->loop, &busy, "no-such-host.invalid", 5900, 50, on_done, f);
+    assert_int_equal(wait_done(f), KB_REASON_RESOLVE_FAILED);
+    assert_non_null(strstr(f->detail, "no answer in time"));
+    /* Its answer finds nobody. */
+    kb_worker_start(&busy, "resolver");
+    kb_worker_stop(&busy);
+    uv_run(&f->loop->uv, UV_RUN_NOWAIT);
+    assert_false(f->done);
+}
+
 /* A listener whose queue is full lets further connections wait: nobody answers. */
 static void test_deadline(void **state)
 {
@@ -195,6 +211,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_connects, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_no_such_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_lookup_deadline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_deadline, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_unix, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),

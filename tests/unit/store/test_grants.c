@@ -91,6 +91,65 @@ static void test_reusable(void **state)
     assert_denied(f, "t1", "192.0.2.7", KB_REASON_TOKEN_EXPIRED);
 }
 
+static void redeem_within(struct fixture *f, const char *token, const char *address,
+                          unsigned user_sessions, unsigned address_sessions,
+                          enum kb_reason expected, struct kb_store_redeem_grant *c)
+{
+    *c = (struct kb_store_redeem_grant){.call.verb = KB_STORE_REDEEM_GRANT,
+                                        .token_hash = hash_of(token),
+                                        .user_sessions = user_sessions,
+                                        .address_sessions = address_sessions};
+    kb_copy_str(c->client_address, sizeof c->client_address, address);
+    RUN(f, *c);
+    assert_string_equal(kb_reason_name(c->reason), kb_reason_name(expected));
+    assert_int_equal(c->call.status, expected == KB_REASON_NONE ? KB_STORE_OK : KB_STORE_DENIED);
+}
+
+static void test_sessions_of_a_user(void **state)
+{
+    struct fixture *f = *state;
+    struct kb_store_redeem_grant first, c;
+    struct kb_store_create_grant g = grant_call("t1");
+    g.reusable = true;
+    create_grant(f, g, NULL);
+    create_grant(f, grant_call("t2"), NULL);
+    g = grant_call("other");
+    g.user = "somebody else";
+    create_grant(f, g, NULL);
+    redeem_within(f, "t1", "192.0.2.7", 2, 0, KB_REASON_NONE, &first);
+    redeem_within(f, "t1", "192.0.2.8", 2, 0, KB_REASON_NONE, &c);
+    redeem_within(f, "t1", "192.0.2.9", 2, 0, KB_REASON_USER_SESSIONS, &c);
+    struct kb_audit_event e = only_event(f, "grant.denied");
+    assert_string_equal(e.reason, "user_sessions");
+    assert_string_equal(e.client_address, "192.0.2.9");
+    assert_string_equal(e.source, "lab");
+    redeem_within(f, "other", "192.0.2.9", 2, 0, KB_REASON_NONE, &c);
+    /* The grant that was refused has lost nothing: it starts its session when one has ended. */
+    redeem_within(f, "t2", "192.0.2.9", 2, 0, KB_REASON_USER_SESSIONS, &c);
+    assert_int_equal(end_session(f, first.session.id), KB_STORE_OK);
+    redeem_within(f, "t2", "192.0.2.9", 2, 0, KB_REASON_NONE, &c);
+    redeem_within(f, "t2", "192.0.2.9", 2, 0, KB_REASON_TOKEN_USED,
+                  &c); /* the first that is wrong */
+    redeem_within(f, "t1", "192.0.2.9", 0, 0, KB_REASON_NONE, &c);
+}
+
+static void test_sessions_of_an_address(void **state)
+{
+    struct fixture *f = *state;
+    struct kb_store_redeem_grant c;
+    struct kb_store_create_grant g = grant_call("t1");
+    g.reusable = true;
+    create_grant(f, g, NULL);
+    redeem_within(f, "t1", "192.0.2.7", 0, 1, KB_REASON_NONE, &c);
+    redeem_within(f, "t1", "::ffff:192.0.2.7", 0, 1, KB_REASON_ADDRESS_SESSIONS, &c);
+    redeem_within(f, "t1", "192.0.2.8", 0, 1, KB_REASON_NONE, &c);
+    /* Of IPv6 one customer has a whole /64. */
+    redeem_within(f, "t1", "2001:db8::1", 0, 1, KB_REASON_NONE, &c);
+    redeem_within(f, "t1", "2001:db8::ffff:1", 0, 1, KB_REASON_ADDRESS_SESSIONS, &c);
+    redeem_within(f, "t1", "2001:db8:0:1::1", 0, 1, KB_REASON_NONE, &c);
+    redeem_within(f, "t1", "192.0.2.7", 1, 1, KB_REASON_USER_SESSIONS, &c);
+}
+
 static void test_reasons(void **state)
 {
     struct fixture *f = *state;
@@ -395,6 +454,8 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup_console, teardown)
     const struct CMUnitTest tests[] = {
+        TEST(test_sessions_of_a_user),
+        TEST(test_sessions_of_an_address),
         TEST(test_redeem),
         TEST(test_too_many_policies),
         TEST(test_policy_default),
