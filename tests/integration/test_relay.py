@@ -12,10 +12,7 @@ KIB, MIB = 1 << 10, 1 << 20
 
 # The messages here mean nothing; what they may mean is test_grammar.py's.
 POLICIES = {"default": {"grammar": "observe"}}
-MIGRATE_BEGIN, SWITCH_HOST, MIGRATE_BEGIN_SEAMLESS = 101, 111, 116
 NOTIFY = 7
-MIGRATIONS = (MIGRATE_BEGIN, SWITCH_HOST, MIGRATE_BEGIN_SEAMLESS)
-MIGRATE_DATA = {"client": 5, "server": 2}
 
 # The longest body that a channel carries, from the client and from the server; why, stands in
 # src/spice/grammar.c.
@@ -27,9 +24,9 @@ LONGEST = {
 }
 
 
-# What is read on its way, and so is not just bytes: main's INIT, the agent's, and what is in channels
-# of devices.
-READ = (*MIGRATIONS, *range(101, 116))
+# What is read on its way, and so is not just bytes: what belongs to a migration (test_migration.py),
+# main's INIT, the agent's, and what is in channels of devices.
+READ = (1, 2, 4, 5, *range(101, 117))
 
 
 def messages(chance: random.Random, longest: int, count: int) -> list[bytes]:
@@ -136,15 +133,6 @@ def test_big_messages(world, kind, client, server):
         channel = session.main if kind == MAIN else session.channel(kind)
         carry(channel, message(200, chance.randbytes(client)) * 2,
               message(200, chance.randbytes(server)) * 2, kind)
-        channel.exchange()
-
-
-@pytest.mark.parametrize("sender", ["client", "server"])
-def test_a_migrations_data_may_be_longer(world, sender):
-    with Session(world.kerbside, world.server) as session:
-        channel = session.channel(INPUTS)
-        text = message(MIGRATE_DATA[sender], bytes(16 * MIB))
-        carry(channel, *((text, b"") if sender == "client" else (b"", text)), seed=1)
         channel.exchange()
 
 
@@ -270,46 +258,6 @@ def test_the_end_of_main_ends_the_session(world, who, reason):
                            **{f"{name}:0": "session_ended"
                               for name in ("display", "inputs", "cursor")}}
         assert session.id not in {s["id"] for s in world.kerbside.sessions()}
-
-
-# ---- migration ----
-
-@pytest.mark.parametrize("kind", MIGRATIONS)
-def test_a_migration_never_reaches_the_client(world, kind):
-    """A desktop that moves ends the session, and tells nobody where it went."""
-    with Session(world.kerbside, world.server) as session:
-        display = session.channel(DISPLAY)
-        before = message(113, b"name")
-        session.main.server.send(before + message(kind, b"\x01\x02192.0.2.7\0") + message(112))
-        assert session.main.client.read(len(before)) == before
-        assert session.main.client.message()[0] == NOTIFY
-        assert session.main.client.rest() == b""
-        assert display.client.rest() == b""
-        end = session.wait_end()
-        assert end["reason"] == "migrated"
-        reasons = {e["channel"]: e["reason"]
-                   for e in world.kerbside.audit("channel.closed", session_id=session.id)}
-        assert reasons == {"main:0": "migrated", "display:0": "migrated"}
-
-
-@pytest.mark.parametrize("kind", MIGRATIONS)
-def test_the_same_number_means_nothing_elsewhere(world, kind):
-    with Session(world.kerbside, world.server) as session:
-        display = session.channel(DISPLAY)
-        display.server.send(message(kind, b"body"))
-        assert display.client.message() == (kind, b"body")
-        session.main.client.send(message(kind, b"body"))
-        assert session.main.server.message() == (kind, b"body")
-        session.main.exchange()
-
-
-def test_a_migration_in_pieces(world):
-    with Session(world.kerbside, world.server) as session:
-        for byte in message(MIGRATE_BEGIN, b"192.0.2.7\0"):
-            session.main.server.send(bytes([byte]))
-        assert session.main.client.message()[0] == NOTIFY
-        assert session.main.client.rest() == b""
-        assert session.wait_end()["reason"] == "migrated"
 
 
 def test_a_second_init_does_not_change_the_connection_id(world):
