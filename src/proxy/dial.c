@@ -1,7 +1,7 @@
 /* States DIAL and SERVER_LINK: the channel's way to its hypervisor (approach.c goes it); and only
  * then the client is told its result. The loop's thread. */
-#include "proxy/reach.h"
 #include "proxy/session_state.h"
+#include "source/source.h"
 
 static void on_connected(void *owner)
 {
