@@ -386,3 +386,52 @@ def test_a_client_that_does_not_come_back(world, second):
         way_back(session)
         session.main.close()
         assert session.wait_end()["reason"] == "migrated"
+
+
+# ---- the end at any moment ----
+
+def ready(session, second):
+    agree(session, second)
+
+
+def linking(session, second):
+    begin(session, second)
+    session.left.append(second.take())
+    assert session.left[-1].message()[0] == DO_SEAMLESS
+
+
+def moving(session, second):
+    legs = agree(session, second)
+    for channel in session.channels:
+        if channel is not session.main:
+            move(session, channel, legs[INPUTS])
+    session.main.server.send(message(MIGRATE, struct.pack("<I", NEED_FLUSH | NEED_DATA)))
+    assert session.main.server.message() == (FLUSH_MARK, b"")
+
+
+def switching(session, second):
+    send_back(session, second)
+    way_back(session)
+
+
+# A client is not read while its channel moves, so its end is seen after that.
+@pytest.mark.parametrize("victim, phase", [
+    *(("client", phase) for phase in (linking, ready, switching)),
+    *((who, phase) for who in ("old", "operator") for phase in (linking, ready, moving, switching)),
+])
+def test_an_end_in_the_middle(world, second, victim, phase):
+    """Whoever goes, whenever: the session ends for that reason and nothing of it is left."""
+    with Moving(world) as session:
+        session.channel(INPUTS)
+        phase(session, second)
+        if victim == "operator":
+            world.kerbside.ask("POST", f"/api/v1/sessions/{session.id}/terminate", {})
+        else:
+            end = session.main.client if victim == "client" else session.main.server
+            end.reset()
+        if phase is not switching or victim == "operator":
+            reason = {"client": "client_lost", "old": "server_lost", "operator": "terminated"}
+            assert session.wait_end()["reason"] == reason[victim]
+        else:  # it waits for its client, which comes
+            session.server, session.connection_id = second, 0
+            session.channel(MAIN)
