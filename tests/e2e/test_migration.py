@@ -68,6 +68,11 @@ def migrate_seamlessly(source, destination):
     migrate(source, destination, before=followed)
 
 
+INPUTS = (3, 0)  # as QEMU says it
+CHANNELS = {(kind, 0) for kind in ("main", "display", "inputs", "cursor", "playback", "record",
+                                   "usbredir", "port")}
+
+
 def events_of_channels(client):
     return [(e["type"], e["id"], e["state"]) for e in client.find_all("channel")]
 
@@ -84,7 +89,8 @@ def test_a_session_goes_along(lab, tmp_path, tls):
     client.wait_event("playback_loud")
     client.key()
     client.wait_image(source.wait_drawn(BOX_B))
-    client.wait_event("port", name="org.qemu.console.serial.0", opened=True)
+    wait_until(lambda: client.opened() == CHANNELS, "all channels are open",
+               explain=lambda: str(client.opened()))
     (session,) = kerbside.sessions()
     before = events_of_channels(client)
 
@@ -114,6 +120,7 @@ def test_a_client_is_sent_back(lab, tmp_path, tls):
     trace = tmp_path / "connects"
     client = lab.client_through(kerbside, source.endpoint.uuid, trace=trace)
     client.wait_picture()
+    client.wait_channel("inputs")
     (session,) = kerbside.sessions()
     before = client.position()
     migrate(source, destination)
@@ -132,12 +139,11 @@ def test_remote_viewer_stays(lab, seamless):
     kerbside = lab.kerbside(source)
     viewer = lab.viewer(kerbside.vv("lab", source.endpoint.uuid))
     viewer.wait_screen(lambda screen: screen.find(source.screen()), "the guest's screen")
+    wait_until(lambda: INPUTS in kinds(source), "the viewer's inputs channel")
     (migrate_seamlessly if seamless else migrate)(source, destination)
     kerbside.wait_audit("session.migrated")
     source.kill()
-
-    inputs = (3, 0)
-    wait_until(lambda: inputs in kinds(destination), "its inputs channel")
+    wait_until(lambda: INPUTS in kinds(destination), "the viewer's inputs channel")
     viewer.key("a")
     changed = destination.wait_drawn(BOX_B)
     viewer.wait_screen(lambda screen: screen.find(changed), "the guest's screen after a key")
@@ -151,8 +157,11 @@ def test_the_new_hypervisor_wants_another_ticket(lab):
     client = lab.client_through(kerbside, source.endpoint.uuid)
     client.wait_picture()
     (session,) = kerbside.sessions()
-    migrate(source, destination)
-    failed = kerbside.wait_audit("session.migration_failed", session_id=session["id"])
-    assert failed["reason"] == "server_ticket"
+
+    def refused():
+        failed = kerbside.wait_audit("session.migration_failed", session_id=session["id"])
+        assert failed["reason"] == "server_ticket"
+
+    migrate(source, destination, before=refused)
     ended = kerbside.wait_audit("session.ended", session_id=session["id"])
     assert ended["reason"] == "server_ticket"
