@@ -31,6 +31,8 @@ const EVENTS = [
   "session.started",
   "session.ended",
   "session.terminated",
+  "session.migrated",
+  "session.migration_failed",
   "channel.opened",
   "channel.refused",
   "channel.closed",

@@ -117,6 +117,8 @@ enum {
     X(MESSAGE_FLOOD, "message_flood", 0, "too many messages of a kind that is rare by nature")     \
     X(POLICY_BLOCKED, "policy_blocked", 0, "a message is not allowed by the session's policy")     \
     X(MIGRATED, "migrated", 0, "the desktop moved to another hypervisor; open it again")           \
+    X(MIGRATION_REFUSED, "migration_refused", 0,                                                   \
+      "the hypervisor named a new place for the desktop that its source does not vouch for")       \
     X(SESSION_ENDED, "session_ended", 0, "the session's main channel ended")                       \
     X(TERMINATED, "terminated", 0, "the session was ended by an operator")                         \
     X(MAX_SESSION, "max_session", 0, "the session reached its longest allowed time")               \

@@ -199,6 +199,8 @@ static bool reload_with(struct daemon *d, struct kb_config *next, char **error)
     struct kb_http_options h =
         http_options(next, &files, d->identity, kb_listeners_spice_port(&listeners), &url);
     kb_http_set_options(d->http, &h);
+    kb_proxy_set_public(d->proxy, h.public_host, h.public_plain_port, h.public_spice_port,
+                        h.host_subject);
     kb_listeners_apply(d->proxy, &d->listeners, &listeners);
     finish_identity(&files);
     return true;
@@ -346,6 +348,8 @@ static int start(struct daemon *d)
         return fail("http", "libmicrohttpd cannot start");
     }
     kb_proxy_set_policies(d->proxy, c->policies);
+    kb_proxy_set_public(d->proxy, h.public_host, h.public_plain_port, h.public_spice_port,
+                        h.host_subject);
     kb_proxy_set_tls(d->proxy, files.tls);
     kb_proxy_set_http(d->proxy, adopt_http, d->http);
     kb_listeners_apply(d->proxy, &d->listeners, &listeners);

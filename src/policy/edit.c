@@ -237,11 +237,16 @@ static enum kb_edit_step edit_port(struct kb_edit *e, struct kb_content *c,
                                    const struct kb_rules *r, enum kb_direction d,
                                    const struct kb_piece *p)
 {
-    if (d == KB_FROM_SERVER && p->type == SPICE_MSG_PORT_INIT && !e->port) {
+    if (d == KB_FROM_SERVER && p->type == SPICE_MSG_PORT_INIT) {
         const char *name = p->last ? port_name(body_of(p)) : NULL;
         if (!name && kb_content_malformed(c, r, d, KB_RULE_GRAMMAR_FORM, "a port's INIT"))
             return KB_EDIT_END;
-        if (name)
+        /* The server of a desktop that has moved says it again; no other name is judged here. */
+        if (name && e->port && strcmp(name, e->port) != 0) {
+            (void)kb_content_malformed(c, r, d, KB_RULE_GRAMMAR_FORM, "a port with another name");
+            return KB_EDIT_END;
+        }
+        if (name && !e->port)
             e->port = kb_strdup(name);
     }
     if (is_blocked_port(e, c, r, d))

@@ -10,6 +10,7 @@
 #include "proxy/channel.h"
 #include "proxy/metrics.h"
 #include "proxy/session_state.h"
+#include "proxy/switch.h"
 #include "source/source.h"
 #include "store/store.h"
 
@@ -22,6 +23,7 @@ struct kb_pending {
         struct kb_store_redeem_grant redeem;
         struct kb_store_explain_token explain;
         struct kb_source_open open;
+        struct kb_source_move move;
     } ask;
     struct kb_channel *channel; /* NULL: it ended meanwhile */
     struct kb_shard *shard;
@@ -53,6 +55,33 @@ void kb_channel_forget_answers(struct kb_channel *ch)
 
 /* --- how to reach the console ----------------------------------------------------------------- */
 
+static void on_vouched(struct kb_source_move *m)
+{
+    struct kb_pending *q = (struct kb_pending *)m;
+    struct kb_channel *ch = answered(q);
+    kb_target_unref(m->from);
+    if (!ch) {
+        kb_target_unref(m->target);
+    } else if (m->reason != KB_REASON_NONE) {
+        kb_channel_close(ch, m->reason, m->host);
+    } else {
+        ch->session->target = m->target;
+        kb_channel_dial(ch);
+    }
+    free(q);
+}
+
+/* The source has it where it was before it moved: it went where its hypervisor said, if that may
+ * be. Takes the target over. */
+static void find_moved(struct kb_channel *ch, struct kb_target *target)
+{
+    struct kb_source_move *m = &ask(ch)->ask.move;
+    kb_switch_fill(m, ch->session, &ch->session->place, target);
+    kb_target_unref(target);
+    m->done = on_vouched;
+    kb_source_move(ch->shard->proxy->sources, m);
+}
+
 static void on_opened(struct kb_source_open *o)
 {
     struct kb_pending *q = (struct kb_pending *)o;
@@ -61,6 +90,8 @@ static void on_opened(struct kb_source_open *o)
         kb_target_unref(o->target);
     } else if (o->reason != KB_REASON_NONE) {
         kb_channel_close(ch, o->reason, *o->detail ? o->detail : NULL);
+    } else if (kb_switch_is_left(ch->session, o->target)) {
+        find_moved(ch, o->target);
     } else {
         ch->session->target = o->target;
         kb_channel_dial(ch);
@@ -154,6 +185,13 @@ static void begin(struct kb_channel *ch, struct kb_session *session)
     kb_channel_close(ch, over, over == KB_REASON_POLICY_UNKNOWN ? unknown : NULL);
 }
 
+/* The grant was redeemed long ago: it is the same session, at another hypervisor. */
+static void come_back(struct kb_channel *ch, struct kb_session *session)
+{
+    kb_switch_arrive(session, ch);
+    find_target(ch);
+}
+
 static void on_redeemed(struct kb_store_call *call)
 {
     struct kb_store_redeem_grant *r = (struct kb_store_redeem_grant *)call;
@@ -212,11 +250,16 @@ static void decide(struct kb_channel *ch)
     const struct kb_link *link = &ch->setup->client_link.link;
     bool is_main = link->channel_type == KB_CHANNEL_MAIN;
     if (link->connection_id == 0 && is_main) {
-        redeem(ch);
+        struct kb_session *back =
+            kb_switch_find(ch->shard, &ch->setup->token_hash, ch->client_address);
+        if (back)
+            come_back(ch, back);
+        else
+            redeem(ch);
         return;
     }
-    /* Main with an id would be the target of a migration, which no hypervisor is ever told to
-     * offer through us; another channel with 0 names no session. */
+    /* Main with an id would be the target of a migration, of which no client is ever told; another
+     * channel with 0 names no session. */
     bool token_known;
     struct kb_session *s =
         kb_session_find(ch->shard, &ch->setup->token_hash, link->connection_id, &token_known);

@@ -4,9 +4,10 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
-#include "net/dialer.h"
 #include "proxy/metrics.h"
+#include "proxy/migrate.h"
 #include "proxy/session_state.h"
+#include "source/source.h"
 
 #include <stdlib.h>
 #include <utlist.h>
@@ -80,7 +81,8 @@ static void free_setup(struct kb_channel *ch)
 {
     if (!ch->setup)
         return;
-    kb_dial_cancel(ch->setup->dial);
+    kb_approach_finish(&ch->setup->approach);
+    kb_target_unref(ch->setup->approach.target);
     kb_channel_forget_answers(ch);
     kb_ticket_key_unref(ch->setup->key);
     kb_wipe(ch->setup, sizeof *ch->setup);
@@ -88,23 +90,13 @@ static void free_setup(struct kb_channel *ch)
     ch->setup = NULL;
 }
 
-static void on_setup_deadline(void *arg)
+/* Of LINK alone. The states after it have deadlines of their own: the store's, the source's, the
+ * approach's. */
+static void on_link_deadline(void *arg)
 {
     struct kb_channel *ch = arg;
-    switch (ch->state) {
-    case KB_STATE_LINK:
-        kb_channel_close(ch, KB_REASON_SETUP_TIMEOUT,
-                         ch->setup->replied ? "no ticket" : "no link message");
-        return;
-    case KB_STATE_SERVER_LINK:
-        kb_channel_close(ch, KB_REASON_SERVER_LINK_TIMEOUT, NULL);
-        return;
-    case KB_STATE_AUTHORIZE:
-    case KB_STATE_DIAL:
-    case KB_STATE_RELAY:
-    case KB_STATE_CLOSED:
-        return; /* these have deadlines of their own: the store's, the dialler's, or none */
-    }
+    kb_channel_close(ch, KB_REASON_SETUP_TIMEOUT,
+                     ch->setup->replied ? "no ticket" : "no link message");
 }
 
 /* One time for all that the client does before its ticket, TLS included. */
@@ -135,13 +127,12 @@ void kb_channel_enter(struct kb_channel *ch, enum kb_channel_state state)
     struct kb_proxy_options o = kb_proxy_options_now(ch->shard->proxy);
     if (state == KB_STATE_LINK)
         kb_timer_start(ch->shard->loop, &ch->deadline, setup_left_ms(ch, o.setup_ms, now), 0,
-                       on_setup_deadline, ch);
-    else if (state == KB_STATE_SERVER_LINK)
-        kb_timer_start(ch->shard->loop, &ch->deadline, o.link_ms, 0, on_setup_deadline, ch);
+                       on_link_deadline, ch);
     else
         kb_timer_finish(&ch->deadline);
     if (state == KB_STATE_RELAY) {
         kb_count_phase(KB_PHASE_TOTAL, now - ch->setup->began_us);
+        ch->link = ch->setup->client_link.link;
         free_setup(ch);
     }
 }
@@ -224,6 +215,7 @@ void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *
     }
     ch->state = KB_STATE_CLOSED;
     free_setup(ch);
+    kb_migrate_remove(ch);
     kb_timer_finish(&ch->deadline);
     finish_leg(ch, &ch->client);
     finish_leg(ch, &ch->server);

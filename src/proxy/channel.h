@@ -10,15 +10,15 @@
 
 #include "base/log.h"
 #include "policy/edit.h"
+#include "proxy/approach.h"
 #include "proxy/shard.h"
 #include "spice/link.h"
 #include "spice/stream.h"
 #include "spice/ticket.h"
 
 struct kb_audit_event;
-struct kb_dial;
+struct kb_move;
 struct kb_session;
-struct kb_target;
 
 enum kb_channel_state {
     KB_STATE_LINK,        /* reading link message and ticket */
@@ -41,16 +41,12 @@ struct kb_leg {
 /* What is needed only until the relay: freed then, so that an idle channel is small. */
 struct kb_setup {
     struct kb_client_link client_link;
-    struct kb_server_link server_link;
+    struct kb_approach approach; /* its target is counted here */
     struct kb_ticket_key *key;
     struct kb_hash token_hash;
-    bool clear;      /* the client came without TLS: to be told so */
-    bool replied;    /* the link reply is out: errors are bare results now */
-    bool tls;        /* the server leg is to be TLS */
-    bool redirected; /* NEED_SECURED was followed once */
-    struct kb_dial *dial;
+    bool clear;                 /* the client came without TLS: to be told so */
+    bool replied;               /* the link reply is out: errors are bare results now */
     struct kb_pending *pending; /* a question to the store or the source, see authorize.c */
-    struct kb_target *target;   /* borrowed from the session */
     uint64_t accepted_us, began_us, step_us;
 };
 
@@ -63,6 +59,8 @@ struct kb_channel {
     uint8_t type, id; /* known from the link message on */
     struct kb_leg client, server;
     struct kb_setup *setup;
+    struct kb_link link;            /* what the client said, from RELAY on */
+    struct kb_move *move;           /* NULL: its desktop stays where it is, see migrate.h */
     struct kb_grammar_walk grammar; /* of both legs' streams */
     struct kb_edit *edit;           /* NULL: nothing on this channel is ever edited */
     struct kb_content edited;       /* what the edits want sent, until its turn */
@@ -118,6 +116,13 @@ void kb_channel_connected(struct kb_channel *ch, struct kb_conn *conn);
 void kb_channel_dial(struct kb_channel *ch);
 /* relay.c: whole messages both ways until the end. */
 void kb_channel_relay(struct kb_channel *ch);
+/* relay.c: one message of our own in a direction, as soon as it is between two of the peer's. */
+void kb_channel_say(struct kb_channel *ch, enum kb_direction d, uint16_t type, struct kb_span body);
+/* relay.c: the server leg goes on over conn, which is linked; the connection that it had is
+ * returned, and is the caller's. Both are between two messages. */
+struct kb_conn *kb_channel_swap_server(struct kb_channel *ch, struct kb_conn *conn);
+/* After that: goes on with what has waited. May end the channel. */
+void kb_channel_go_on(struct kb_channel *ch);
 /* Reads the hypervisor again after kb_ceiling_may_read said no. May end the channel. */
 void kb_channel_resume(struct kb_channel *ch);
 

@@ -11,6 +11,7 @@
 #include "proxy/entry.h"
 #include "proxy/session_state.h"
 #include "proxy/shard.h"
+#include "spice/migration.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -221,6 +222,29 @@ void kb_proxy_set_tls(struct kb_proxy *p, SSL_CTX *tls)
     kb_proxy_visit(p, set_tls_here, tls);
 }
 
+/* --- the way back ----------------------------------------------------------------------------- */
+
+void kb_proxy_set_public(struct kb_proxy *p, const char *host, uint16_t port, uint16_t tls_port,
+                         const char *host_subject)
+{
+    struct kb_buf body = {0};
+    if (host)
+        kb_migration_write(&body, host, port, tls_port, host_subject);
+    pthread_mutex_lock(&p->lock);
+    struct kb_buf old = p->way_back;
+    p->way_back = body;
+    pthread_mutex_unlock(&p->lock);
+    kb_buf_finish(&old);
+}
+
+void kb_proxy_way_back(struct kb_proxy *p, struct kb_buf *body)
+{
+    pthread_mutex_lock(&p->lock);
+    if (p->way_back.len)
+        kb_buf_add(body, p->way_back.data, p->way_back.len);
+    pthread_mutex_unlock(&p->lock);
+}
+
 /* --- policies --------------------------------------------------------------------------------- */
 
 struct kb_policy_book *kb_proxy_policies(struct kb_proxy *p)
@@ -361,6 +385,7 @@ void kb_proxy_destroy(struct kb_proxy *p)
     }
     pthread_mutex_destroy(&p->lock);
     kb_policy_book_unref(p->policies);
+    kb_buf_finish(&p->way_back);
     free(p->shards);
     free(p);
 }

@@ -34,6 +34,10 @@ void kb_proxy_set_http(struct kb_proxy *p, kb_proxy_http_fn *adopt, void *http);
 /* Any time: from now on. tls is referenced. */
 void kb_proxy_set_options(struct kb_proxy *p, const struct kb_proxy_options *o);
 void kb_proxy_set_tls(struct kb_proxy *p, SSL_CTX *tls);
+/* How clients reach us, as their .vv files say; before that, and with a host of NULL, a client
+ * whose desktop has moved cannot be sent back here. */
+void kb_proxy_set_public(struct kb_proxy *p, const char *host, uint16_t port, uint16_t tls_port,
+                         const char *host_subject);
 /* From now on sessions have these policies; the book is referenced. Returns when every live session
  * has its new rules. Before the first one the book holds a `default` that says nothing. */
 void kb_proxy_set_policies(struct kb_proxy *p, struct kb_policy_book *policies);

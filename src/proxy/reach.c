@@ -57,6 +57,15 @@ const char *kb_reach_sni(const struct kb_target *t)
     return name ? t->host : NULL;
 }
 
+void kb_reach_describe(const struct kb_target *t, struct kb_buf *out)
+{
+    const char *host = t->unix_socket ? t->unix_socket : t->host ? t->host : "its source";
+    bool v6 = strchr(host, ':');
+    kb_buf_printf(out, "%s%s%s", v6 ? "[" : "", host, v6 ? "]" : "");
+    if (t->host)
+        kb_buf_printf(out, ":%u", kb_reach_begins_with_tls(t) ? t->tls_port : t->port);
+}
+
 bool kb_reach_is_address(const char *host)
 {
     uint8_t raw[16];

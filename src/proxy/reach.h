@@ -23,6 +23,8 @@ struct kb_dial *kb_reach_dial(const struct kb_target *t, bool tls, struct kb_loo
 /* The name that the TLS handshake asks for, or NULL: an address, or what only a proxy knows. */
 const char *kb_reach_sni(const struct kb_target *t);
 bool kb_reach_is_address(const char *host);
+/* Appends the place as people read it: "hv1:5901", by TLS port where TLS is first, or a path. */
+void kb_reach_describe(const struct kb_target *t, struct kb_buf *out);
 /* Whether a certificate, whose chain is proved, is the target's: NONE, SERVER_TLS_FAILED (x NULL),
  * SERVER_SUBJECT or SERVER_NAME; detail (not terminated) says what was expected. */
 enum kb_reason kb_reach_check(const struct kb_target *t, X509 *x, struct kb_buf *detail);

@@ -9,7 +9,9 @@
 #include "base/metrics.h"
 #include "proxy/channel.h"
 #include "proxy/metrics.h"
+#include "proxy/migrate.h"
 #include "proxy/session_state.h"
+#include "proxy/switch.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -25,19 +27,13 @@ static enum kb_direction direction(const struct kb_channel *ch, const struct kb_
 }
 
 /* What the proxy itself must know of a message. */
-static enum kb_reason notice(struct kb_channel *ch, enum kb_direction d,
-                             const struct kb_piece *piece)
+static void notice(struct kb_channel *ch, enum kb_direction d, const struct kb_piece *piece)
 {
     struct kb_session *s = ch->session;
-    if (ch->type == KB_CHANNEL_MAIN && d == KB_FROM_SERVER) {
-        if (kb_main_is_migration(piece))
-            return KB_REASON_MIGRATED;
-        if (!s->linked)
-            s->linked = kb_main_init_session(piece, &s->connection_id);
-    }
+    if (ch->type == KB_CHANNEL_MAIN && d == KB_FROM_SERVER && !s->linked)
+        s->linked = kb_main_init_session(piece, &s->connection_id);
     if (ch->type == KB_CHANNEL_INPUTS && d == KB_FROM_CLIENT && kb_inputs_is_input(piece))
         s->input_us = kb_clock_us();
-    return KB_REASON_NONE;
 }
 
 /* "DRAW_COPY (304) of 12 bytes": a message as the audit names it. */
@@ -101,9 +97,7 @@ static enum kb_reason place(struct kb_channel *ch, enum kb_direction d, struct r
 {
     const uint8_t *at = piece->bytes.data;
     if (piece->first) {
-        enum kb_reason reason = notice(ch, d, piece);
-        if (reason != KB_REASON_NONE)
-            return reason;
+        notice(ch, d, piece);
         if (piece->breach != KB_REASON_NONE) {
             char text[MESSAGE_TEXT_SIZE];
             describe(ch, d, piece->type, piece->size, text);
@@ -115,7 +109,16 @@ static enum kb_reason place(struct kb_channel *ch, enum kb_direction d, struct r
         }
         r->last = at;
     }
-    if (!piece->watched || !ch->edit)
+    if (!piece->watched)
+        return KB_REASON_NONE;
+    if (kb_migration_is(ch->type, d, piece->type)) {
+        send_run(r, at, d == KB_FROM_SERVER);
+        enum kb_reason reason = kb_migrate_take(ch, d, piece);
+        if (reason == KB_REASON_NONE)
+            r->unsent = r->last = at + piece->bytes.len;
+        return reason;
+    }
+    if (!ch->edit)
         return KB_REASON_NONE;
     switch (kb_edit_piece(ch->edit, &ch->edited, ch->session->rules, d, piece)) {
     case KB_EDIT_FORWARD:
@@ -129,6 +132,13 @@ static enum kb_reason place(struct kb_channel *ch, enum kb_direction d, struct r
         return KB_REASON_POLICY_BLOCKED;
     }
     return KB_REASON_NONE;
+}
+
+/* Whether what comes next has to wait, or is nobody's any more. */
+static bool is_held(const struct kb_channel *ch, enum kb_direction d)
+{
+    return (ch->move && d == KB_FROM_CLIENT && kb_migrate_holds_client(ch)) ||
+           ch->session->switching_us;
 }
 
 /* Sends on all whole messages at the front of the block and keeps the rest. why: MESSAGE_TEXT_SIZE
@@ -145,7 +155,7 @@ static enum kb_reason forward(struct kb_channel *ch, struct kb_leg *from, struct
     struct kb_piece piece;
     enum kb_stream_step step = KB_STREAM_MORE;
     ch->grammar.observed = ch->session->rules->grammar_observed;
-    while (rest.len &&
+    while (rest.len && !is_held(ch, d) &&
            (step = kb_stream_next(&from->stream, rest, &piece, &reason)) == KB_STREAM_PIECE) {
         if ((reason = place(ch, d, &run, &piece)) != KB_REASON_NONE)
             break;
@@ -177,6 +187,16 @@ static enum kb_reason forward(struct kb_channel *ch, struct kb_leg *from, struct
     return reason;
 }
 
+void kb_channel_say(struct kb_channel *ch, enum kb_direction d, uint16_t type, struct kb_span body)
+{
+    kb_content_send(&ch->edited, d, type, body, kb_span(NULL, 0));
+    if ((d == KB_FROM_CLIENT ? &ch->client : &ch->server)->stream.left)
+        return;
+    send_edited(ch, d);
+    /* A broken connection shows itself to the relay. */
+    (void)!kb_conn_flush((d == KB_FROM_CLIENT ? &ch->server : &ch->client)->conn);
+}
+
 static bool leaves_answers_unread(const struct kb_channel *ch, const struct kb_leg *from)
 {
     const struct kb_buf *waiting = &ch->edited.to[kb_other(direction(ch, from))];
@@ -191,15 +211,51 @@ static enum kb_reason reason_of_end(const struct kb_channel *ch, const struct kb
     return io == KB_IO_END ? KB_REASON_SERVER_CLOSED : KB_REASON_SERVER_LOST;
 }
 
+/* Sends on what was read. False: the channel has ended, or its server leg is another now, and all
+ * that could be read of it has been. */
+static bool send_on(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
+{
+    /* What waits to be sent to `from` goes when its socket is writable, and its end is told by
+     * drained(), for which the other leg may wait; only what the edits add to nothing is sent from
+     * here. */
+    bool idle = kb_conn_backlog(from->conn) == 0;
+    char why[MESSAGE_TEXT_SIZE] = "";
+    enum kb_reason reason = forward(ch, from, to, why);
+    if (!kb_conn_flush(to->conn))
+        kb_channel_close(ch, reason_of_end(ch, to, KB_IO_ERROR), to->conn->detail);
+    else if (idle && kb_conn_backlog(from->conn) && !kb_conn_flush(from->conn))
+        kb_channel_close(ch, reason_of_end(ch, from, KB_IO_ERROR), from->conn->detail);
+    else if (leaves_answers_unread(ch, from))
+        kb_channel_close(ch, KB_REASON_MESSAGE_FLOOD, "answers are not read");
+    else if (reason == KB_REASON_MIGRATED)
+        kb_session_end(ch->session, reason, NULL);
+    else if (reason != KB_REASON_NONE)
+        kb_channel_close(ch, reason, *why ? why : NULL);
+    else
+        return !kb_migrate_step(ch);
+    return false;
+}
+
+/* Whether the leg is not to be read now. */
+static bool must_wait(struct kb_channel *ch, struct kb_leg *from, const struct kb_leg *to)
+{
+    if (kb_conn_backlog(to->conn)) {
+        from->paused = true;
+        return true;
+    }
+    return from == &ch->server ? !kb_ceiling_may_read(ch) : kb_migrate_holds_client(ch);
+}
+
+static void put_held(struct kb_channel *ch, struct kb_leg *leg)
+{
+    kb_block_put(&ch->shard->loop->blocks, leg->held);
+    leg->held = NULL;
+}
+
 static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
 {
     for (int i = 0; i < READS_PER_TURN && ch->state == KB_STATE_RELAY; i++) {
-        if (kb_conn_backlog(to->conn)) {
-            from->paused = true;
-            kb_conn_want_read(from->conn, false);
-            return;
-        }
-        if (from == &ch->server && !kb_ceiling_may_read(ch)) {
+        if (must_wait(ch, from, to)) {
             kb_conn_want_read(from->conn, false);
             return;
         }
@@ -209,10 +265,16 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
         size_t got;
         enum kb_io io = kb_conn_read(from->conn, b->data + b->end, kb_block_room(b), &got);
         if (io == KB_IO_AGAIN) {
-            if (b->start == b->end) {
-                kb_block_put(&ch->shard->loop->blocks, b);
-                from->held = NULL;
-            }
+            if (b->start == b->end)
+                put_held(ch, from);
+            return;
+        }
+        if (ch->session->switching_us && (io == KB_IO_OK || from == &ch->server)) {
+            /* The client leaves, in its own time; what is still said concerns nobody. */
+            put_held(ch, from);
+            if (io == KB_IO_OK)
+                continue;
+            kb_conn_want_read(from->conn, false);
             return;
         }
         if (io != KB_IO_OK) {
@@ -223,23 +285,7 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
         if (from == &ch->server)
             kb_ceiling_spend(ch, got);
         bool emptied = from->conn->emptied;
-        /* What waits to be sent to `from` goes when its socket is writable, and its end is told by
-         * drained(), for which the other leg may wait; only what the edits add to nothing is sent
-         * from here. */
-        bool idle = kb_conn_backlog(from->conn) == 0;
-        char why[MESSAGE_TEXT_SIZE] = "";
-        enum kb_reason reason = forward(ch, from, to, why);
-        if (!kb_conn_flush(to->conn))
-            kb_channel_close(ch, reason_of_end(ch, to, KB_IO_ERROR), to->conn->detail);
-        else if (idle && kb_conn_backlog(from->conn) && !kb_conn_flush(from->conn))
-            kb_channel_close(ch, reason_of_end(ch, from, KB_IO_ERROR), from->conn->detail);
-        else if (leaves_answers_unread(ch, from))
-            kb_channel_close(ch, KB_REASON_MESSAGE_FLOOD, "answers are not read");
-        else if (reason == KB_REASON_MIGRATED)
-            kb_session_end(ch->session, reason, NULL);
-        else if (reason != KB_REASON_NONE)
-            kb_channel_close(ch, reason, *why ? why : NULL);
-        else if (emptied && !kb_conn_backlog(to->conn))
+        if (!send_on(ch, from, to) || (emptied && !kb_conn_backlog(to->conn)))
             return; /* the poll tells of more, which is cheaper than asking for it in vain */
     }
 }
@@ -284,7 +330,10 @@ void kb_channel_resume(struct kb_channel *ch)
 static void on_failed(struct kb_conn *c)
 {
     struct kb_channel *ch = c->owner;
-    kb_channel_close(ch, reason_of_end(ch, leg_of(ch, c), KB_IO_ERROR), c->detail);
+    if (ch->session->switching_us && c == ch->server.conn)
+        kb_conn_want_read(c, false);
+    else
+        kb_channel_close(ch, reason_of_end(ch, leg_of(ch, c), KB_IO_ERROR), c->detail);
 }
 
 static void ignore(struct kb_conn *c)
@@ -303,9 +352,37 @@ static void on_fact(void *owner, const struct kb_fact *fact)
     kb_channel_fact(owner, fact);
 }
 
+static const struct kb_conn_events events = {ignore, on_readable, on_drained, on_failed};
+
+struct kb_conn *kb_channel_swap_server(struct kb_channel *ch, struct kb_conn *conn)
+{
+    struct kb_conn *left = ch->server.conn;
+    if (ch->server.held) /* nothing may follow what it has said */
+        put_held(ch, &ch->server);
+    ch->server.conn = conn;
+    ch->client.paused = false;
+    conn->setup = false;
+    kb_conn_set_owner(conn, &events, ch);
+    return left;
+}
+
+void kb_channel_go_on(struct kb_channel *ch)
+{
+    if (!kb_conn_flush(ch->server.conn)) {
+        kb_channel_close(ch, KB_REASON_SERVER_LOST, ch->server.conn->detail);
+        return;
+    }
+    if (ch->client.held && !send_on(ch, &ch->client, &ch->server))
+        return;
+    kb_channel_resume(ch);
+    if (ch->state != KB_STATE_RELAY)
+        return;
+    kb_conn_want_read(ch->client.conn, true);
+    pump(ch, &ch->client, &ch->server);
+}
+
 void kb_channel_relay(struct kb_channel *ch)
 {
-    static const struct kb_conn_events events = {ignore, on_readable, on_drained, on_failed};
     kb_channel_enter(ch, KB_STATE_RELAY);
     ch->opened_us = kb_clock_us();
     ch->opened_at = kb_clock_wall_ms();
@@ -319,6 +396,9 @@ void kb_channel_relay(struct kb_channel *ch)
     kb_count_channel_opened(ch->type);
     kb_count_linked();
     kb_channel_audit(ch, "channel.opened", KB_REASON_NONE, NULL);
+    if (ch == ch->session->main)
+        kb_switch_done(ch->session);
+    kb_migrate_add(ch);
     kb_conn_set_owner(ch->client.conn, &events, ch);
     kb_conn_set_owner(ch->server.conn, &events, ch);
     kb_conn_watch(ch->client.conn, false);

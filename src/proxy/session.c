@@ -3,8 +3,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "proxy/metrics.h"
+#include "proxy/migrate.h"
 #include "proxy/notice.h"
 #include "proxy/session_state.h"
+#include "proxy/switch.h"
 #include "source/source.h"
 
 #include <stdlib.h>
@@ -93,7 +95,9 @@ static void finish(struct kb_session *s, enum kb_reason reason)
     DL_DELETE2(*bucket(s->shard, &s->token_hash), s, token_prev, token_next);
     atomic_fetch_sub(&s->shard->proxy->sessions, 1);
     kb_count_sessions(-1);
+    kb_migrate_drop(s);
     kb_target_unref(s->target);
+    kb_target_unref(s->left);
     kb_rules_unref(s->rules);
     kb_ceiling_finish(&s->ceiling);
     free(s);
@@ -120,7 +124,7 @@ void kb_session_remove(struct kb_session *s, struct kb_channel *ch, enum kb_reas
     if (ch != s->main)
         return;
     s->main = NULL;
-    if (s->ending)
+    if (s->ending || s->switching_us)
         return;
     /* The others end because main did; the session ends for main's own reason. */
     s->ending = true;
@@ -153,8 +157,12 @@ void kb_session_tick(struct kb_session *s, uint64_t now_us, unsigned ticks)
             kb_count_client_rtt(rtt);
     }
     enum kb_reason over = kb_session_time_over(s, now_us);
-    if (over != KB_REASON_NONE)
+    if (over != KB_REASON_NONE) {
         kb_session_end(s, over, NULL);
-    else
+    } else if (s->switching_us) {
+        kb_switch_tick(s, now_us);
+    } else {
         kb_notice_tick(s, now_us);
+        kb_migrate_tick(s, now_us);
+    }
 }

@@ -6,7 +6,10 @@
 #include "policy/rules.h"
 #include "proxy/ceiling.h"
 #include "proxy/channel.h"
+#include "spice/migration.h"
 #include "store/store.h"
+
+struct kb_migration;
 
 struct kb_session {
     struct kb_session *prev, *next; /* in the shard */
@@ -18,10 +21,16 @@ struct kb_session {
     struct kb_edit_session edit;
     int64_t max_session, idle_timeout; /* ms, 0 none: the shorter ones of grant and rules */
     struct kb_ceiling ceiling;
-    struct kb_target *target; /* how to reach the console; got once, at the first dial */
-    bool linked;              /* connection_id is known: main's INIT was seen */
-    uint32_t connection_id;   /* the hypervisor's session id, which later channels name */
-    struct kb_channel *main;  /* NULL only while the session ends */
+    struct kb_target *target; /* how to reach the console; got once, at the first dial, and when the
+                                 desktop moves */
+    struct kb_migration *migration;  /* NULL: none is under way, see migrate.h */
+    uint64_t switching_us;           /* since when the client is on its way back; 0: it is not */
+    struct kb_migration_place place; /* where the hypervisor says that the desktop went */
+    char switch_address[64];         /* of the client that is to come back */
+    struct kb_target *left;          /* where the desktop was; until main is linked again */
+    bool linked;                     /* connection_id is known: main's INIT was seen */
+    uint32_t connection_id;          /* the hypervisor's session id, which later channels name */
+    struct kb_channel *main;         /* NULL while the session ends, or its client switches */
     struct kb_channel *channels;
     unsigned channel_count;
     uint64_t bytes_from_client, bytes_from_server; /* of channels that are gone */

@@ -8,6 +8,7 @@
 #ifndef KB_PROXY_SHARD_H
 #define KB_PROXY_SHARD_H
 
+#include "base/buf.h"
 #include "proxy/keyring.h"
 #include "proxy/proxy.h"
 
@@ -46,6 +47,7 @@ struct kb_proxy {
     struct kb_worker key_maker;      /* RSA keys */
     struct kb_proxy_options options; /* under lock; shards copy what they need when they need it */
     struct kb_policy_book *policies; /* counted; under lock */
+    struct kb_buf way_back;          /* body of a SWITCH_HOST to us; under lock */
     pthread_mutex_t lock;            /* leaf */
     kb_proxy_http_fn *http_adopt;
     void *http;
@@ -59,6 +61,10 @@ struct kb_proxy_options kb_proxy_options_now(struct kb_proxy *p);
 
 /* Referenced for the caller. Any thread. */
 struct kb_policy_book *kb_proxy_policies(struct kb_proxy *p);
+
+/* Appends the body of a SWITCH_HOST that leads to us; nothing while we do not know it. Any thread.
+ */
+void kb_proxy_way_back(struct kb_proxy *p, struct kb_buf *body);
 
 /* Runs visit(shard, arg) on every shard's own thread and waits for all. Not from a loop. */
 void kb_proxy_visit(struct kb_proxy *p, void (*visit)(struct kb_shard *s, void *arg), void *arg);

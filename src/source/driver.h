@@ -136,6 +136,10 @@ extern const struct kb_source_driver kb_source_driver_incus;
  * source's address_map; ports, CA, host_subject, tls mode. No ticket yet. The caller owns it. */
 struct kb_target *kb_target_of(const struct kb_source_config *config,
                                const struct kb_console *console);
+/* The same console at another place: what is not said here is from's, its ticket too. The caller
+ * owns it. */
+struct kb_target *kb_target_at(const struct kb_target *from, const char *host, const char *tls_name,
+                               const char *host_subject, uint16_t port, uint16_t tls_port);
 /* What a source's host is here, by its address_map; to be freed. Takes NULL and gives NULL. */
 char *kb_address_map(const struct kb_source_config *config, const char *host);
 

@@ -155,6 +155,28 @@ enum kb_reason kb_source_open_now(struct kb_sources *s, const char *source, cons
  * target stays NULL. */
 void kb_source_connect(struct kb_sources *s, struct kb_source_open *o);
 
+/* A console on the move: its hypervisor says where it goes, before the cloud does. Loops post this,
+ * and own it again in done(), on reply_to's thread. */
+struct kb_source_move {
+    struct kb_message message;
+    struct kb_mailbox *reply_to;
+    void (*done)(struct kb_source_move *m);
+    char source[256], uuid[256];
+    char host[256]; /* as the hypervisor says, and so are the ports; 0: none */
+    uint16_t port, tls_port;
+    struct kb_target *from; /* where it is; the sender's */
+    /* out */
+    enum kb_reason reason;    /* NONE, CONSOLE_GONE or MIGRATION_REFUSED */
+    struct kb_target *target; /* the receiver unrefs */
+    /* the sources thread's own */
+    struct kb_sources *sources;
+};
+/* A hypervisor is not believed: the target has its ports alone. The host must be one where the
+ * source lists a console, reached by TCP as this one is, and the place must not be another
+ * console's; the address, the certificate's name and subject, the CA and the TLS mode are the
+ * source's, and the ticket is that of from. Asks no cloud. */
+void kb_source_move(struct kb_sources *s, struct kb_source_move *m);
+
 /* --- tokens of clouds ------------------------------------------------------------------------- */
 
 struct kb_source_exchange {

@@ -39,6 +39,27 @@ struct kb_target *kb_target_of(const struct kb_source_config *config, const stru
     return t;
 }
 
+struct kb_target *kb_target_at(const struct kb_target *from, const char *host, const char *tls_name,
+                               const char *host_subject, uint16_t port, uint16_t tls_port)
+{
+    struct kb_target *t = kb_zalloc(sizeof *t);
+    t->refs = 1;
+    t->source = kb_strdup(from->source);
+    t->uuid = kb_strdup(from->uuid);
+    t->name = kb_strdup(from->name);
+    t->protocol = from->protocol;
+    t->transport = from->transport;
+    t->host = kb_strdup(host);
+    t->tls_name = kb_strdup(tls_name);
+    t->port = port;
+    t->tls_port = tls_port;
+    t->tls = from->tls;
+    t->ca_pem = kb_strdup(from->ca_pem);
+    t->host_subject = kb_strdup(host_subject);
+    kb_secret_set(&t->ticket, kb_secret_text(&from->ticket));
+    return t;
+}
+
 struct kb_target *kb_target_ref(struct kb_target *t)
 {
     __atomic_add_fetch(&t->refs, 1, __ATOMIC_RELAXED);

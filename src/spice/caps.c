@@ -8,8 +8,9 @@
  * 0.15.1:
  *
  * - main: NAME_AND_UUID, AGENT_CONNECTED_TOKENS; the client does not act on them. Neither migration
- *   bit: on SEAMLESS_MIGRATE the client acts, by a handshake with the migration's target, and no
- *   migration may go past us.
+ *   bit: a client never takes part in a migration, which is ours (proxy/migrate.h). For the same
+ *   reason a hypervisor hears of both, whatever the client says: SEAMLESS for the migration itself,
+ *   SEMI_SEAMLESS because only with it a migration that came to nothing is told (MIGRATE_CANCEL).
  * - display: MONITORS_CONFIG; the client waits for the server's list of heads before it shows one,
  *   and servers have sent it since 0.11.3 (2012). STREAM_REPORT; sent for streams only, mostly when
  *   the server asked; known since 2013. PREF_COMPRESSION, PREF_VIDEO_CODEC_TYPE; sent only when the
@@ -75,6 +76,14 @@ void kb_caps_for_server(unsigned channel_type, const struct kb_caps *client, str
     out->common[0] |= BIT(SPICE_COMMON_CAP_PROTOCOL_AUTH_SELECTION) |
                       BIT(SPICE_COMMON_CAP_AUTH_SPICE) | BIT(SPICE_COMMON_CAP_MINI_HEADER);
     out->common[0] &= ~BIT(SPICE_COMMON_CAP_AUTH_SASL);
+    if (channel_type == KB_CHANNEL_MAIN) {
+        if (!out->channel_words)
+            out->channel[0] = 0;
+        if (!out->channel_words)
+            out->channel_words = 1;
+        out->channel[0] |=
+            BIT(SPICE_MAIN_CAP_SEMI_SEAMLESS_MIGRATE) | BIT(SPICE_MAIN_CAP_SEAMLESS_MIGRATE);
+    }
     if (!out->channel_words)
         return;
     if (channel_type == KB_CHANNEL_DISPLAY)
@@ -82,7 +91,4 @@ void kb_caps_for_server(unsigned channel_type, const struct kb_caps *client, str
     if (channel_type == KB_CHANNEL_USBREDIR || channel_type == KB_CHANNEL_PORT ||
         channel_type == KB_CHANNEL_WEBDAV)
         out->channel[0] &= ~BIT(SPICE_SPICEVMC_CAP_DATA_COMPRESS_LZ4);
-    if (channel_type == KB_CHANNEL_MAIN)
-        out->channel[0] &=
-            ~(BIT(SPICE_MAIN_CAP_SEMI_SEAMLESS_MIGRATE) | BIT(SPICE_MAIN_CAP_SEAMLESS_MIGRATE));
 }

@@ -19,8 +19,7 @@ void kb_caps_for_client(unsigned channel_type, struct kb_caps *out);
 
 /* What we announce to the hypervisor for this client: the client's own, with AUTH_SELECTION,
  * AUTH_SPICE and MINI_HEADER set, AUTH_SASL cleared, display's GL_SCANOUT cleared (file descriptors
- * cannot cross), and main's migration bits 0 and 3 cleared (so that a migration arrives as
- * SWITCH_HOST only, which never reaches the client as the hypervisor wrote it). */
+ * cannot cross), and main's migration bits 0 and 3 set: it is we who migrate, not the client. */
 void kb_caps_for_server(unsigned channel_type, const struct kb_caps *client, struct kb_caps *out);
 
 #endif

@@ -75,8 +75,9 @@
 
 /* What every channel has. ping and text: the longest PING and NOTIFY; then what LIST is here. */
 #define FROM_SERVER(ping, text, ...)                                                               \
-    [SPICE_MSG_MIGRATE] = M("MIGRATE", 4, 4, RARE, .sets = MIGRATING),                             \
-    [SPICE_MSG_MIGRATE_DATA] = M("MIGRATE_DATA", 0, MIGRATE_DATA_MAX, RARE, .needs = MIGRATING),   \
+    [SPICE_MSG_MIGRATE] = M("MIGRATE", 4, 4, RARE, .watched = true, .sets = MIGRATING),            \
+    [SPICE_MSG_MIGRATE_DATA] =                                                                     \
+        M("MIGRATE_DATA", 0, MIGRATE_DATA_MAX, RARE, .watched = true, .needs = MIGRATING),         \
     [SPICE_MSG_SET_ACK] = M("SET_ACK", 8, 8, RARE), [SPICE_MSG_PING] = M("PING", 12, ping, RARE),  \
     [SPICE_MSG_WAIT_FOR_CHANNELS] = M("WAIT_FOR_CHANNELS", 1, WAIT_MAX, BULK),                     \
     [SPICE_MSG_DISCONNECTING] = M("DISCONNECTING", 12, 12, RARE),                                  \
@@ -91,16 +92,18 @@
 #define FROM_CLIENT                                                                                \
     [SPICE_MSGC_ACK_SYNC] = M("ACK_SYNC", 4, 4, RARE), [SPICE_MSGC_ACK] = M("ACK", 0, 0, BULK),    \
     [SPICE_MSGC_PONG] = M("PONG", 12, 12, RARE),                                                   \
-    [SPICE_MSGC_MIGRATE_FLUSH_MARK] = M("MIGRATE_FLUSH_MARK", 0, 0, RARE, .needs = MIGRATING),     \
+    [SPICE_MSGC_MIGRATE_FLUSH_MARK] =                                                              \
+        M("MIGRATE_FLUSH_MARK", 0, 0, RARE, .watched = true, .needs = MIGRATING),                  \
     [SPICE_MSGC_MIGRATE_DATA] =                                                                    \
-        M("MIGRATE_DATA", 0, MIGRATE_DATA_MAX, RARE, .sets = OPEN | STARTED),                      \
+        M("MIGRATE_DATA", 0, MIGRATE_DATA_MAX, RARE, .watched = true, .sets = OPEN | STARTED),     \
     [SPICE_MSGC_DISCONNECTING] = M("DISCONNECTING", 12, 12, RARE)
 
 static const struct kb_grammar_row main_server[] = {
     FROM_SERVER(KIB(256), KIB(64), REFUSED_LIST),
-    [SPICE_MSG_MAIN_MIGRATE_BEGIN] =
-        M("MIGRATE_BEGIN", 20, MIGRATE_INFO_MAX, RARE, .needs = OPEN, .sets = MIGRATING),
-    [SPICE_MSG_MAIN_MIGRATE_CANCEL] = M("MIGRATE_CANCEL", 0, 0, RARE, .clears = MIGRATING),
+    [SPICE_MSG_MAIN_MIGRATE_BEGIN] = M("MIGRATE_BEGIN", 20, MIGRATE_INFO_MAX, RARE, .watched = true,
+                                       .needs = OPEN, .sets = MIGRATING),
+    [SPICE_MSG_MAIN_MIGRATE_CANCEL] =
+        M("MIGRATE_CANCEL", 0, 0, RARE, .watched = true, .clears = MIGRATING),
     [SPICE_MSG_MAIN_INIT] = M("INIT", 32, 32, RARE, .bars = OPEN, .sets = OPEN, .watched = true),
     [SPICE_MSG_MAIN_CHANNELS_LIST] =
         M("CHANNELS_LIST", 4, CHANNELS_LIST_MAX, RARE, .needs = OPEN, .watched = true),
@@ -114,14 +117,15 @@ static const struct kb_grammar_row main_server[] = {
         M("AGENT_DATA", 0, AGENT_CHUNK_MAX, BULK, .needs = OPEN, .watched = true),
     [SPICE_MSG_MAIN_AGENT_TOKEN] = M("AGENT_TOKEN", 4, 4, FLOW, .needs = OPEN, .watched = true),
     [SPICE_MSG_MAIN_MIGRATE_SWITCH_HOST] =
-        M("MIGRATE_SWITCH_HOST", 20, MIGRATE_INFO_MAX, RARE, .needs = OPEN),
-    [SPICE_MSG_MAIN_MIGRATE_END] = M("MIGRATE_END", 0, 0, RARE, .needs = OPEN),
+        M("MIGRATE_SWITCH_HOST", 20, MIGRATE_INFO_MAX, RARE, .watched = true, .needs = OPEN),
+    [SPICE_MSG_MAIN_MIGRATE_END] = M("MIGRATE_END", 0, 0, RARE, .watched = true, .needs = OPEN),
     [SPICE_MSG_MAIN_NAME] = M("NAME", 4, KIB(8), RARE, .needs = OPEN),
     [SPICE_MSG_MAIN_UUID] = M("UUID", 16, 16, RARE, .needs = OPEN),
     [SPICE_MSG_MAIN_AGENT_CONNECTED_TOKENS] =
         M("AGENT_CONNECTED_TOKENS", 4, 4, RARE, .needs = OPEN, .watched = true),
     [SPICE_MSG_MAIN_MIGRATE_BEGIN_SEAMLESS] =
-        M("MIGRATE_BEGIN_SEAMLESS", 24, MIGRATE_INFO_MAX, RARE, .needs = OPEN, .sets = MIGRATING),
+        M("MIGRATE_BEGIN_SEAMLESS", 24, MIGRATE_INFO_MAX, RARE, .watched = true, .needs = OPEN,
+          .sets = MIGRATING),
     [SPICE_MSG_MAIN_MIGRATE_DST_SEAMLESS_ACK] =
         M("MIGRATE_DST_SEAMLESS_ACK", 0, 0, RARE, .bars = OPEN, .sets = OPEN),
     [SPICE_MSG_MAIN_MIGRATE_DST_SEAMLESS_NACK] =
@@ -131,9 +135,10 @@ static const struct kb_grammar_row main_server[] = {
 static const struct kb_grammar_row main_client[] = {
     FROM_CLIENT,
     [SPICE_MSGC_MAIN_CLIENT_INFO] = M("CLIENT_INFO", 8, 8, RARE, .needs = OPEN),
-    [SPICE_MSGC_MAIN_MIGRATE_CONNECTED] = M("MIGRATE_CONNECTED", 0, 0, RARE, .needs = MIGRATING),
+    [SPICE_MSGC_MAIN_MIGRATE_CONNECTED] =
+        M("MIGRATE_CONNECTED", 0, 0, RARE, .watched = true, .needs = MIGRATING),
     [SPICE_MSGC_MAIN_MIGRATE_CONNECT_ERROR] =
-        M("MIGRATE_CONNECT_ERROR", 0, 0, RARE, .needs = MIGRATING),
+        M("MIGRATE_CONNECT_ERROR", 0, 0, RARE, .watched = true, .needs = MIGRATING),
     [SPICE_MSGC_MAIN_ATTACH_CHANNELS] = M("ATTACH_CHANNELS", 0, 0, RARE, .needs = OPEN),
     [SPICE_MSGC_MAIN_MOUSE_MODE_REQUEST] = M("MOUSE_MODE_REQUEST", 2, 2, USER, .needs = OPEN),
     [SPICE_MSGC_MAIN_AGENT_START] =
@@ -142,11 +147,11 @@ static const struct kb_grammar_row main_client[] = {
         M("AGENT_DATA", 0, AGENT_CHUNK_MAX, BULK, .needs = OPEN | STARTED, .watched = true),
     [SPICE_MSGC_MAIN_AGENT_TOKEN] =
         M("AGENT_TOKEN", 4, 4, FLOW, .needs = OPEN | STARTED, .watched = true),
-    [SPICE_MSGC_MAIN_MIGRATE_END] = M("MIGRATE_END", 0, 0, RARE, .bars = OPEN),
+    [SPICE_MSGC_MAIN_MIGRATE_END] = M("MIGRATE_END", 0, 0, RARE, .watched = true, .bars = OPEN),
     [SPICE_MSGC_MAIN_MIGRATE_DST_DO_SEAMLESS] =
-        M("MIGRATE_DST_DO_SEAMLESS", 4, 4, RARE, .bars = OPEN),
+        M("MIGRATE_DST_DO_SEAMLESS", 4, 4, RARE, .watched = true, .bars = OPEN),
     [SPICE_MSGC_MAIN_MIGRATE_CONNECTED_SEAMLESS] =
-        M("MIGRATE_CONNECTED_SEAMLESS", 0, 0, RARE, .needs = MIGRATING),
+        M("MIGRATE_CONNECTED_SEAMLESS", 0, 0, RARE, .watched = true, .needs = MIGRATING),
     [SPICE_MSGC_MAIN_QUALITY_INDICATOR] = M("QUALITY_INDICATOR", 0, KIB(1), RARE, .needs = OPEN),
 };
 
@@ -347,6 +352,12 @@ const uint32_t kb_rate_max[KB_RATES] = {
 void kb_grammar_init(struct kb_grammar_walk *g, unsigned channel_type, bool observed)
 {
     *g = (struct kb_grammar_walk){.channel_type = (uint8_t)channel_type, .observed = observed};
+}
+
+void kb_grammar_move(struct kb_grammar_walk *g)
+{
+    g->state &= (uint8_t)~KB_GRAMMAR_MIGRATING;
+    g->again = g->channel_type != KB_CHANNEL_MAIN && g->channel_type != KB_CHANNEL_DISPLAY;
 }
 
 void kb_grammar_tick(struct kb_grammar_walk *g)

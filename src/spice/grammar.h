@@ -35,8 +35,8 @@ struct kb_grammar_row {
     uint8_t needs, bars;  /* states that must be, and must not be, for it to come */
     uint8_t sets, clears; /* states that it leads to */
     uint8_t rate;         /* enum kb_rate */
-    bool watched;         /* a policy may have to look at it or change it */
-    bool list;            /* LIST: holds other messages */
+    bool watched; /* a policy may have to look at it or change it, or it is of a migration */
+    bool list;    /* LIST: holds other messages */
 };
 
 /* One direction of a channel type. */
@@ -59,10 +59,14 @@ struct kb_grammar_walk {
     uint8_t channel_type;
     uint8_t state;                          /* of enum kb_grammar_state */
     bool observed;                          /* breaches are told, not refused */
+    bool again;                             /* the server is another: its INIT may come once more */
     uint32_t seen[KB_DIRECTIONS][KB_RATES]; /* since the last tick */
 };
 
 void kb_grammar_init(struct kb_grammar_walk *g, unsigned channel_type, bool observed);
+/* The server is another from its next message on, which goes on where the last one ended: inputs
+ * and ports say their INIT once more, main does not. */
+void kb_grammar_move(struct kb_grammar_walk *g);
 /* Once a second: the rates begin anew. */
 void kb_grammar_tick(struct kb_grammar_walk *g);
 
@@ -85,7 +89,8 @@ static inline enum kb_reason kb_grammar_judge(const struct kb_grammar_walk *g,
         return KB_REASON_MESSAGE_TOO_LONG;
     if (size < row->min)
         return KB_REASON_MESSAGE_TOO_SHORT;
-    if ((g->state & (row->needs | row->bars)) != row->needs)
+    uint8_t bars = g->again ? row->bars & (uint8_t)~KB_GRAMMAR_OPEN : row->bars;
+    if ((g->state & (row->needs | bars)) != row->needs)
         return KB_REASON_MESSAGE_OUT_OF_PLACE;
     return KB_REASON_NONE;
 }
@@ -96,6 +101,8 @@ static inline enum kb_reason kb_grammar_take(struct kb_grammar_walk *g,
                                              const struct kb_grammar_row *row, enum kb_direction d)
 {
     g->state = (uint8_t)((g->state & ~row->clears) | row->sets);
+    if (row->bars & KB_GRAMMAR_OPEN)
+        g->again = false;
     return ++g->seen[d][row->rate] > kb_rate_max[row->rate] ? KB_REASON_MESSAGE_FLOOD
                                                             : KB_REASON_NONE;
 }

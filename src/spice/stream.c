@@ -95,13 +95,6 @@ bool kb_main_init_session(const struct kb_piece *p, uint32_t *session_id)
     return true;
 }
 
-bool kb_main_is_migration(const struct kb_piece *p)
-{
-    return p->first && (p->type == SPICE_MSG_MAIN_MIGRATE_BEGIN ||
-                        p->type == SPICE_MSG_MAIN_MIGRATE_SWITCH_HOST ||
-                        p->type == SPICE_MSG_MAIN_MIGRATE_BEGIN_SEAMLESS);
-}
-
 bool kb_inputs_is_input(const struct kb_piece *p)
 {
     return p->first && p->type >= SPICE_MSGC_INPUTS_KEY_DOWN;

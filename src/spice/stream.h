@@ -51,12 +51,9 @@ enum kb_stream_step kb_stream_next(struct kb_stream *s, struct kb_span bytes,
                                    struct kb_piece *piece, enum kb_reason *why);
 
 /* Facts that a relay needs from bodies. */
-/* Both are for main, from the server; the piece does not know its channel. */
-/* MAIN INIT (103): the session id, which is the later channels' connection id. */
+/* The piece does not know its channel. */
+/* Main's INIT (103), from the server: the session id, which later channels name when they link. */
 bool kb_main_init_session(const struct kb_piece *p, uint32_t *session_id);
-/* True for the server's messages that would send the client to another host: MIGRATE_BEGIN (101),
- * MIGRATE_SWITCH_HOST (111), MIGRATE_BEGIN_SEAMLESS (116) on main. */
-bool kb_main_is_migration(const struct kb_piece *p);
 /* True for the client's messages on inputs that a person made: keys, motion, buttons; not for the
  * answers to PING and SET_ACK that every client gives by itself. */
 bool kb_inputs_is_input(const struct kb_piece *p);

@@ -30,7 +30,6 @@ OK, ERROR, INVALID_MAGIC, INVALID_DATA, VERSION_MISMATCH, NEED_SECURED, NEED_UNS
 AUTH_SELECTION, AUTH_SPICE, AUTH_SASL, MINI_HEADER = 1, 2, 4, 8
 STOCK_CLIENT = AUTH_SELECTION | AUTH_SASL | MINI_HEADER  # what spice-gtk says
 STOCK_SERVER = AUTH_SELECTION | AUTH_SPICE | MINI_HEADER
-MAIN_MIGRATION = 1 << 0 | 1 << 3
 DISPLAY_GL_SCANOUT = 1 << 7
 SPICEVMC_LZ4 = 1 << 0  # of usbredir, ports and webdav
 
@@ -307,7 +306,7 @@ class Leg(Wire):
         self.send(struct.pack("<I", result))
         if result != OK:
             raise Ended(b"")
-        if self.link.channel_type == MAIN:
+        if self.link.channel_type == MAIN and self.link.connection_id == 0:
             self.send(init(next(self.server.session_ids)))
 
 

@@ -160,7 +160,7 @@ def test_id_of_no_session(world, wrong):
 
 
 def test_main_with_an_id(world):
-    """That would be the target of a migration; neither one's own session nor none is one."""
+    """That would be the target of a migration, of which no client is ever told."""
     with Session(world.kerbside, world.server) as session:
         for connection_id in (session.connection_id, session.connection_id + 1):
             refused_channel(world, session.token, BAD_CONNECTION_ID, "connection_id",

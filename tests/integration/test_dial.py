@@ -15,7 +15,7 @@ from conftest import World, console
 from session import Session
 from spice import (AUTH_SASL, AUTH_SELECTION, AUTH_SPICE, BAD_CONNECTION_ID,
                    CHANNEL_NOT_AVAILABLE, DISPLAY, DISPLAY_GL_SCANOUT, ERROR, HEADER, MAIN,
-                   MAIN_MIGRATION, MINI_HEADER, NEED_SECURED, OK, REPLY, SPICEVMC_LZ4,
+                   MINI_HEADER, NEED_SECURED, OK, REPLY, SPICEVMC_LZ4,
                    STOCK_SERVER, USBREDIR, Client, Link, LinkReply, Server, init, keep, seal)
 
 
@@ -437,7 +437,7 @@ def test_what_the_server_hears_of_the_client(world):
     token = world.kerbside.grant("desk").token
     assert client.link(token, Link(MAIN, channel=(everything,))) == OK
     leg = world.server.take()
-    assert leg.link.channel == (everything & ~MAIN_MIGRATION,)
+    assert leg.link.channel == (everything,)
     assert leg.link.common[0] & AUTH_SPICE  # which stock clients do not say
     assert leg.password == "sesame"
     client.close()

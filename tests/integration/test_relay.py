@@ -9,10 +9,7 @@ from speech import KIB, MIB, MIGRATE_DATA, open_up, picture, spoken
 from spice import (CHANNELS, CURSOR, DISPLAY, INPUTS, MAIN, PLAYBACK, PORT, RECORD, SMARTCARD,
                    TUNNEL, USBREDIR, WEBDAV, Wire, init, message)
 
-MIGRATE_BEGIN, SWITCH_HOST, MIGRATE_BEGIN_SEAMLESS = 101, 111, 116
 NOTIFY = 7
-MIGRATIONS = (MIGRATE_BEGIN, SWITCH_HOST, MIGRATE_BEGIN_SEAMLESS)
-MOVED = b"\x01\x02192.0.2.7\0".ljust(30, b"\0")
 
 # The longest body that a channel carries, from the client and from the server; why, stands in
 # src/spice/grammar.c.
@@ -262,47 +259,6 @@ def test_the_end_of_main_ends_the_session(world, who, reason):
                            **{f"{name}:0": "session_ended"
                               for name in ("display", "inputs", "cursor")}}
         assert session.id not in {s["id"] for s in world.kerbside.sessions()}
-
-
-# ---- migration ----
-
-@pytest.mark.parametrize("kind", MIGRATIONS)
-def test_a_migration_never_reaches_the_client(world, kind):
-    """A desktop that moves ends the session, and tells nobody where it went."""
-    with Session(world.kerbside, world.server) as session:
-        display = session.channel(DISPLAY)
-        before = message(113, b"name")
-        session.main.server.send(before + message(kind, MOVED) + message(112))
-        assert session.main.client.read(len(before)) == before
-        assert session.main.client.message()[0] == NOTIFY
-        assert session.main.client.rest() == b""
-        assert display.client.rest() == b""
-        end = session.wait_end()
-        assert end["reason"] == "migrated"
-        reasons = {e["channel"]: e["reason"]
-                   for e in world.kerbside.audit("channel.closed", session_id=session.id)}
-        assert reasons == {"main:0": "migrated", "display:0": "migrated"}
-
-
-def test_the_same_number_means_nothing_elsewhere(world):
-    with Session(world.kerbside, world.server) as session:
-        display, (inputs, _) = session.display(), opened(session, INPUTS)
-        for wire, other, kind, size in (
-                (display.server, display.client, MIGRATE_BEGIN, 12),  # MODE
-                (inputs.server, inputs.client, SWITCH_HOST, 0),  # MOUSE_MOTION_ACK
-                (session.main.client, session.main.server, MIGRATE_BEGIN, 8)):  # CLIENT_INFO
-            wire.send(message(kind, bytes(size)))
-            assert other.message() == (kind, bytes(size))
-        session.main.exchange()
-
-
-def test_a_migration_in_pieces(world):
-    with Session(world.kerbside, world.server) as session:
-        for byte in message(MIGRATE_BEGIN, MOVED):
-            session.main.server.send(bytes([byte]))
-        assert session.main.client.message()[0] == NOTIFY
-        assert session.main.client.rest() == b""
-        assert session.wait_end()["reason"] == "migrated"
 
 
 def test_a_second_init_does_not_change_the_connection_id(world):

@@ -69,7 +69,7 @@ class Qemu:
     def __init__(self, scratch: Path, *, name="desktop", plain=True, tls=False, ticket="sesame",
                  unix=False, x509_dir=None, ca_pem=None, subject=None, secure_channels=(),
                  displays=1, audio=None, usb=0, smartcard=False, serial=False, webdav=False,
-                 agent=False, incoming=False, image="guest.img", boot=None, enter=(),
+                 agent=False, incoming=False, seamless=True, image="guest.img", boot=None, enter=(),
                  host="127.0.0.1"):
         self.scratch = scratch
         scratch.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class Qemu:
         args = ["qemu-system-x86_64", "-name", name, "-accel", "tcg", "-nodefaults",
                 "-machine", "pc,pcspk-audiodev=sound" if audio else "pc", "-display", "none",
                 "-qmp", f"unix:{self._qmp_path},server=on,wait=off"]
-        args += self._spice_args(plain, tls, ticket, unix, x509_dir, secure_channels)
+        args += self._spice_args(plain, tls, ticket, unix, x509_dir, secure_channels, seamless)
         # A later card would hear of the viewer's size itself, for its driver; an agent is only told
         # where the card cannot be.
         args += ["-device", "qxl-vga,id=video0,ram_size_mb=16,vram_size_mb=8,vgamem_mb=8"
@@ -126,8 +126,8 @@ class Qemu:
         if not incoming and boot is None:
             self.wait_drawn()
 
-    def _spice_args(self, plain, tls, ticket, unix, x509_dir, secure_channels):
-        spice = ["seamless-migration=on"]
+    def _spice_args(self, plain, tls, ticket, unix, x509_dir, secure_channels, seamless):
+        spice = ["seamless-migration=" + ("on" if seamless else "off")]
         args = []
         if unix:
             path = self.scratch / "spice.sock"

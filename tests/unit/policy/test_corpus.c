@@ -140,6 +140,14 @@ static void unpack_frames(struct kb_buf *frames)
     *frames = inside;
 }
 
+/* Whether it is the second half of a channel, which was opened at another server. Main says at its
+ * beginning that it is. */
+static bool has_moved(unsigned channel_type)
+{
+    return strstr(file, "-to-") && strncmp(file, "switch", 6) != 0 &&
+           channel_type != KB_CHANNEL_MAIN;
+}
+
 static void replay(const uint8_t *text, size_t len, size_t most)
 {
     static uint8_t message[KB_MINI_HEADER_SIZE + BODY_MAX];
@@ -148,6 +156,10 @@ static void replay(const uint8_t *text, size_t len, size_t most)
     kb_grammar_init(&c.grammar, text[0], false);
     for (int d = 0; d < KB_DIRECTIONS; d++)
         kb_stream_init(&c.streams[d], &c.grammar, (enum kb_direction)d);
+    if (has_moved(text[0])) {
+        c.grammar.state |= KB_GRAMMAR_OPEN;
+        kb_grammar_move(&c.grammar);
+    }
     c.edit = kb_edit_create(text[0], text[1], &c.session);
     c.bytes = text[0] == KB_CHANNEL_USBREDIR || text[0] == KB_CHANNEL_WEBDAV;
     for (size_t at = 2; at < len;) {
@@ -191,6 +203,9 @@ static const struct {
     {KB_CHANNEL_MAIN, KB_FROM_CLIENT, 107}, /* agent */
     {KB_CHANNEL_MAIN, KB_FROM_SERVER, 111}, /* migration, both ways to do it */
     {KB_CHANNEL_MAIN, KB_FROM_SERVER, 116},
+    {KB_CHANNEL_MAIN, KB_FROM_SERVER, 117},
+    {KB_CHANNEL_MAIN, KB_FROM_SERVER, 2},
+    {KB_CHANNEL_DISPLAY, KB_FROM_CLIENT, 5},
     {KB_CHANNEL_DISPLAY, KB_FROM_CLIENT, 102}, /* streams */
     {KB_CHANNEL_DISPLAY, KB_FROM_SERVER, 122},
     {KB_CHANNEL_DISPLAY, KB_FROM_SERVER, 123},

@@ -368,6 +368,31 @@ static void test_ports(void **state)
     }
 }
 
+/* What has moved says its INIT again; it does not become another port, whatever is observed. */
+static void test_a_port_that_moved(void **state)
+{
+    (void)state;
+    for (int same = 0; same < 2; same++) {
+        for (int observed = 0; observed < 2; observed++) {
+            struct channel c;
+            open_channel(&c, KB_CHANNEL_PORT, 0);
+            c.grammar.observed = c.rules->grammar_observed = observed;
+            struct kb_buf in = {0};
+            put_init(&in, "org.test.echo");
+            say(&c, KB_FROM_SERVER, kb_buf_span(&in), SIZE_MAX);
+            kb_grammar_move(&c.grammar);
+            size_t before = c.out[KB_FROM_SERVER].len;
+            in.len = 0;
+            put_init(&in, same ? "org.test.echo" : "org.test.else");
+            say(&c, KB_FROM_SERVER, kb_buf_span(&in), SIZE_MAX);
+            assert_int_equal(c.over, !same);
+            assert_int_equal(c.out[KB_FROM_SERVER].len, before + (same ? in.len : 0));
+            kb_buf_finish(&in);
+            close_channel(&c);
+        }
+    }
+}
+
 /* A grammar that only observes lets data come before the name; a rule about names does not. */
 static void test_a_port_without_a_name(void **state)
 {
@@ -502,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_screens),
         cmocka_unit_test(test_channel_rules),
         cmocka_unit_test(test_ports),
+        cmocka_unit_test(test_a_port_that_moved),
         cmocka_unit_test(test_a_port_without_a_name),
         cmocka_unit_test(test_view_only_ports),
         cmocka_unit_test(test_swallowed_agent_data_is_paid_back),

@@ -108,6 +108,35 @@ static enum kb_reason open_console(struct fixture *f, const char *source, const 
     return a.open.reason;
 }
 
+struct moved {
+    struct kb_source_move move;
+    struct kb_latch latch;
+};
+
+static void moved(struct kb_source_move *m)
+{
+    kb_latch_count_down(&((struct moved *)m)->latch);
+}
+
+/* NULL: refused. */
+static struct kb_target *move_console(struct fixture *f, struct kb_target *from, const char *host,
+                                      uint16_t port, uint16_t tls_port, enum kb_reason reason)
+{
+    struct moved m = {.move = {.reply_to = &f->loop.box, .done = moved}};
+    kb_copy_str(m.move.source, sizeof m.move.source, from->source);
+    kb_copy_str(m.move.uuid, sizeof m.move.uuid, from->uuid);
+    kb_copy_str(m.move.host, sizeof m.move.host, host);
+    m.move.port = port;
+    m.move.tls_port = tls_port;
+    m.move.from = from;
+    kb_latch_init(&m.latch, 1);
+    kb_source_move(f->sources, &m.move);
+    kb_latch_wait(&m.latch);
+    assert_string_equal(kb_reason_name(m.move.reason), kb_reason_name(reason));
+    assert_int_equal(m.move.target != NULL, reason == KB_REASON_NONE);
+    return m.move.target;
+}
+
 static void assert_open(struct fixture *f, const char *source, const char *uuid,
                         enum kb_reason reason)
 {
@@ -193,6 +222,77 @@ static void test_open(void **state)
     assert_open(f, "lab", "u2", KB_REASON_CONSOLE_GONE);
     assert_open(f, "lab", "", KB_REASON_CONSOLE_GONE);
     assert_open(f, "bal", "u0", KB_REASON_CONSOLE_GONE);
+}
+
+/* u0 is on hv1, which is elsewhere by the map; u1 on hv2; u2 on a socket; u3 on hv1 too. */
+static struct kb_source_config cluster(void)
+{
+    struct kb_source_config c = source_of("lab", 4);
+    c.tls = KB_TLS_REQUIRE;
+    c.ca_cert = kb_strdup("PEM");
+    c.address_map = kb_calloc(1, sizeof *c.address_map);
+    c.address_count = 1;
+    c.address_map[0].from = kb_strdup("10.1.0.0/16");
+    c.address_map[0].to = kb_strdup("192.0.2.1");
+    static const char *const hosts[] = {"hv1", "hv2", NULL, "hv1"};
+    for (size_t i = 0; i < 4; i++) {
+        struct kb_static_console *k = &c.consoles[i];
+        free(k->hypervisor_ip);
+        k->hypervisor_ip = kb_strdup(i == 1 ? "198.51.100.2" : "10.1.0.1");
+        k->hypervisor = kb_strdup(hosts[i]);
+        k->insecure_port = 0;
+        k->secure_port = (uint16_t)(5901 + i);
+        k->host_subject = kb_strdup(i == 1 ? "CN=hv2" : NULL);
+        kb_secret_set(&k->ticket, "sesame");
+    }
+    c.consoles[2].unix_socket = kb_strdup("/run/spice.sock");
+    return c;
+}
+
+/* What a hypervisor says of another host counts as far as the source has said it too. */
+static void test_move(void **state)
+{
+    struct fixture *f = *state;
+    struct kb_target *t, *u2;
+    load(f, 1, cluster());
+    store.calls.len = store.events.len = 0;
+    assert_int_equal(open_console(f, "lab", "u0", &t), KB_REASON_NONE);
+    assert_int_equal(open_console(f, "lab", "u2", &u2), KB_REASON_NONE);
+    static const char *const names[] = {"hv2", "HV2", "198.51.100.2"};
+    for (size_t i = 0; i < 3; i++) {
+        struct kb_target *to = move_console(f, t, names[i], 5900, 5950, KB_REASON_NONE);
+        assert_string_equal(to->host, "198.51.100.2");
+        assert_string_equal(to->tls_name, "hv2");
+        assert_string_equal(to->host_subject, "CN=hv2");
+        assert_string_equal(to->ca_pem, "PEM");
+        assert_int_equal(to->tls, KB_TLS_REQUIRE);
+        assert_int_equal(to->port, 5900);
+        assert_int_equal(to->tls_port, 5950);
+        assert_string_equal(kb_secret_text(&to->ticket), "sesame");
+        assert_string_equal(to->uuid, "u0");
+        kb_target_unref(to);
+    }
+    /* Where it is, by a name that the map changes. */
+    struct kb_target *to = move_console(f, t, "10.1.7.7", 0, 5960, KB_REASON_NONE);
+    assert_string_equal(to->host, "192.0.2.1");
+    kb_target_unref(to);
+    static const struct {
+        const char *host;
+        uint16_t port, tls_port;
+    } refused[] = {
+        {"hv3", 5900, 5901},      {"hv2.example.org", 5900, 5950}, {"", 5900, 5950},
+        {"hv2", 0, 5902},         /* u1's */ {"hv1", 0, 5904},     /* u3's */ {"hv2", 0, 0},
+        {"203.0.113.9", 0, 5950},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
+        move_console(f, t, refused[i].host, refused[i].port, refused[i].tls_port,
+                     KB_REASON_MIGRATION_REFUSED);
+    move_console(f, u2, "hv2", 0, 5950, KB_REASON_MIGRATION_REFUSED);
+    load(f, 1, source_of("lab", 0));
+    store.calls.len = store.events.len = 0;
+    move_console(f, t, "hv2", 0, 5950, KB_REASON_CONSOLE_GONE);
+    kb_target_unref(t);
+    kb_target_unref(u2);
 }
 
 static void test_hosts_and_names(void **state)
@@ -473,6 +573,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_open, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_move, setup, teardown),
         cmocka_unit_test_setup_teardown(test_hosts_and_names, setup, teardown),
         cmocka_unit_test_setup_teardown(test_tls, setup, teardown),
         cmocka_unit_test_setup_teardown(test_reload, setup, teardown),

@@ -67,9 +67,9 @@ static void test_for_server(void **state)
         unsigned type;
         uint32_t common, channel, want_common, want_channel;
     } rows[] = {
-        {KB_CHANNEL_MAIN, 0x0d, 0x0f, 0x0b, 0x06}, /* SASL out, SPICE in, no migration */
-        {KB_CHANNEL_MAIN, 0, 0, 0x0b, 0},
-        {KB_CHANNEL_MAIN, ~0u, ~0u, ~4u, ~9u},          /* what is unknown is the client's own */
+        {KB_CHANNEL_MAIN, 0x0d, 0x06, 0x0b, 0x0f}, /* SASL out, SPICE in; the migrating is ours */
+        {KB_CHANNEL_MAIN, 0, 0, 0x0b, 0x09},
+        {KB_CHANNEL_MAIN, ~0u, ~0u, ~4u, ~0u},          /* what is unknown is the client's own */
         {KB_CHANNEL_DISPLAY, 0x0d, 0x3bf, 0x0b, 0x33f}, /* spice-gtk's; no GL_SCANOUT */
         {KB_CHANNEL_DISPLAY, 0x0d, ~0u, 0x0b, ~0x80u},
         {KB_CHANNEL_INPUTS, 0x0d, ~0u, 0x0b, ~0u},
@@ -102,7 +102,8 @@ static void test_for_server_without_words(void **state)
     kb_caps_for_server(KB_CHANNEL_MAIN, &none, &c);
     assert_int_equal(c.common_words, 1);
     assert_int_equal(c.common[0], 0x0b);
-    assert_int_equal(c.channel_words, 0);
+    assert_int_equal(c.channel_words, 1);
+    assert_int_equal(c.channel[0], 0x09);
 }
 
 int main(void)

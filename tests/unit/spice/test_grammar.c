@@ -382,6 +382,39 @@ static void test_observed(void **state)
     assert_true(p.watched);
 }
 
+/* A new server in the middle: it may open once more what it opens, and nothing else begins anew. */
+static void test_moved(void **state)
+{
+    (void)state;
+    struct kb_grammar_walk g;
+    kb_grammar_init(&g, KB_CHANNEL_INPUTS, false);
+    assert_int_equal(say(&g, S, 101, 2), GOOD);
+    assert_int_equal(say(&g, S, 101, 2), LATE);
+    assert_int_equal(say(&g, S, 1, 4), GOOD);
+    kb_grammar_move(&g);
+    assert_int_equal(say(&g, S, 2, 4), LATE);
+    assert_int_equal(say(&g, S, 102, 2), GOOD);
+    assert_int_equal(say(&g, S, 101, 2), GOOD);
+    assert_int_equal(say(&g, S, 101, 2), LATE);
+
+    kb_grammar_init(&g, KB_CHANNEL_PORT, false);
+    assert_int_equal(say(&g, S, 201, 20), GOOD);
+    kb_grammar_move(&g);
+    assert_int_equal(say(&g, C, 101, 20), GOOD);
+    assert_int_equal(say(&g, S, 201, 20), GOOD);
+    assert_int_equal(say(&g, S, 201, 20), LATE);
+
+    kb_grammar_init(&g, KB_CHANNEL_MAIN, false);
+    assert_int_equal(say(&g, S, 103, 32), GOOD);
+    kb_grammar_move(&g);
+    assert_int_equal(say(&g, S, 103, 32), LATE);
+
+    kb_grammar_init(&g, KB_CHANNEL_DISPLAY, false);
+    assert_int_equal(say(&g, C, 101, 14), GOOD);
+    kb_grammar_move(&g);
+    assert_int_equal(say(&g, C, 101, 14), LATE);
+}
+
 static void test_flood(void **state)
 {
     (void)state;
@@ -412,6 +445,7 @@ int main(void)
         cmocka_unit_test(test_conversations),
         cmocka_unit_test(test_list),
         cmocka_unit_test(test_observed),
+        cmocka_unit_test(test_moved),
         cmocka_unit_test(test_flood),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

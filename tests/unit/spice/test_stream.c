@@ -323,7 +323,6 @@ static void test_captured(void **state)
         assert_int_equal(p.type, rows[i].type);
         assert_int_equal(p.size, rows[i].size);
         assert_int_equal(kb_main_init_session(&p, &session_id), i == 0);
-        assert_false(kb_main_is_migration(&p));
         at += p.bytes.len;
     }
     /* The same number that this client's display link carries as its connection id. */
@@ -350,14 +349,6 @@ static void test_facts_of_main(void **state)
     p.first = true;
     p.type = 104;
     assert_false(kb_main_init_session(&p, &id));
-
-    for (unsigned type = 0; type < 65536; type++) {
-        p.type = (uint16_t)type;
-        p.first = true;
-        assert_int_equal(kb_main_is_migration(&p), type == 101 || type == 111 || type == 116);
-        p.first = false;
-        assert_false(kb_main_is_migration(&p));
-    }
 }
 
 int main(void)
