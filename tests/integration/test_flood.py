@@ -14,8 +14,8 @@ from common.process import PATIENCE, wait_until
 from conftest import World
 from daemon import is_sanitized
 from session import Session
-from speech import DRAW_COPY, MIB, MIGRATE_DATA, MIGRATE_DATA_BACK, open_up, picture
-from spice import (DISPLAY, INPUTS, NEED_SECURED, OK, PERMISSION_DENIED, USBREDIR, Client, Link,
+from speech import DRAW_COPY, MIB, PORT_DATA, open_port, picture
+from spice import (DISPLAY, INPUTS, NEED_SECURED, OK, PERMISSION_DENIED, PORT, Client, Link,
                    last_notice, message)
 
 CROWD = 1000
@@ -170,14 +170,16 @@ def test_back_pressure(world, deaf):
     peer reads at last it gets everything."""
     kerbside = world.kerbside
     with Session(kerbside, world.server) as session:
-        channel = session.display() if deaf == "client" else session.channel(USBREDIR)
+        channel = session.display() if deaf == "client" else session.channel(PORT)
+        if deaf == "server":
+            open_port(channel)
         other = session.channel(INPUTS)
         reader = getattr(channel, deaf)
         sender = channel.server if deaf == "client" else channel.client
         small_buffers(reader)
         small_buffers(sender)
         body = bytes(range(256)) * (4 * MIB // 256)
-        text = message(DRAW_COPY if deaf == "client" else MIGRATE_DATA, body) * 32  # 128 MiB
+        text = message(DRAW_COPY if deaf == "client" else PORT_DATA, body) * 32  # 128 MiB
         before = kerbside.footprint().rss
         sent = send_until_blocked(sender, text)
         assert sent < 64 * MIB
@@ -198,12 +200,12 @@ def test_back_pressure(world, deaf):
 def test_both_ends_send_and_nobody_reads(world):
     """Neither direction may wait for the other: the one that is read again goes on."""
     with Session(world.kerbside, world.server) as session:
-        channel = session.channel(USBREDIR)
-        open_up(channel, USBREDIR)
+        channel = session.channel(PORT)
+        open_port(channel)
         for wire in (channel.client, channel.server):
             small_buffers(wire)
-        there = message(MIGRATE_DATA, b"t" * MIB) * 8
-        back = message(MIGRATE_DATA_BACK, b"b" * MIB) * 8
+        there = message(PORT_DATA, b"t" * MIB) * 8
+        back = message(PORT_DATA, b"b" * MIB) * 8
         threads = [threading.Thread(target=channel.client.send, args=(there,)),
                    threading.Thread(target=channel.server.send, args=(back,))]
         for thread in threads:

@@ -14,7 +14,7 @@ from common.pki import Authority
 from common.process import wait_until
 from daemon import Kerbside
 from session import Session
-from speech import open_up
+from speech import open_port
 from spice import OK, PORT, Client, Server, message
 
 DATA = 101  # of a port
@@ -189,7 +189,7 @@ def test_a_desktop_opens(site):
 def test_many_bytes_both_ways(site):
     with site.open() as session:
         channel = session.channel(PORT)
-        open_up(channel, PORT)
+        open_port(channel)
         for size in (1, 100, 126, 4000, 65535, 65536, 300000):
             body = bytes(i & 0xFF for i in range(size))
             channel.server.send(message(DATA, body))
