@@ -60,6 +60,7 @@ struct kb_source_call {
     const char *user;                /* open: on whose behalf; "" for nobody in particular */
     struct kb_check *check;          /* of check: where the steps go; else NULL */
     uint64_t step_us;                /* of check: when the step under way began */
+    char token_id[256];              /* out, of exchange: what the token calls itself, or "" */
     int64_t retry_after;             /* out: ms that the cloud asked us to stay away; 0: nothing */
     char why[256];                   /* out, when it failed: what, where, what to do */
 };
@@ -101,7 +102,8 @@ struct kb_source_driver {
     /* Makes one connection to a console whose target says KB_TRANSPORT_SOURCE: a connected stream
      * socket, or -1 with call->why. Several at a time. NULL: no console needs it. */
     int (*connect)(struct kb_source_call *call, const struct kb_console *console);
-    /* What console a token is for that the cloud gave somebody: NONE with a console of its own,
+    /* What console a token is for that the cloud gave somebody: NONE with a console of its own (and
+     * call->token_id, where the same token can be written in several ways),
      * TOKEN_UNKNOWN, TOKEN_EXPIRED, CONSOLE_GONE or SOURCE_FAILED; call->why may say more. Several
      * at a time. A driver that has it has a key `exchange`, a word of off, own, shared. NULL: its
      * cloud has no such tokens. */

@@ -311,6 +311,7 @@ static enum kb_reason sf_exchange(struct kb_source_call *call, const char *token
 {
     struct kb_sf_claims claims;
     enum kb_reason reason = check_token(call, token, &claims);
+    kb_copy_str(call->token_id, sizeof call->token_id, claims.id);
     return reason == KB_REASON_NONE ? ask_console(call, claims.instance, console) : reason;
 }
 

@@ -296,6 +296,17 @@ def test_a_link_opens_a_desktop_once(site):
     assert token not in site.kerbside.process.log()
 
 
+def test_a_token_is_known_by_its_jti(site):
+    """Signed again it has other bytes, and is the same token."""
+    first = site.cloud.console_token(site.web.uuid, jti="5f0c")
+    again = site.cloud.console_token(site.web.uuid, jti="5f0c", iat=int(time.time()) - 1)
+    assert first != again
+    assert site.link(again, "HEAD") == (200, {})
+    assert site.link(first)[0] == 200
+    assert site.refused(again) == (401, "token_used")
+    assert site.link(site.cloud.console_token(site.web.uuid, jti="5f0d"))[0] == 200
+
+
 def test_a_token_stays_used_over_a_restart(site):
     token = site.cloud.console_token(site.web.uuid)
     assert site.link(token)[0] == 200
