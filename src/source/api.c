@@ -41,8 +41,7 @@ static const char *find_words(json_t *body)
     return NULL;
 }
 
-/* One line, without what a terminal obeys: it goes to logs and pages. */
-static void copy_words(char *to, size_t size, const char *text)
+void kb_api_copy_words(char *to, size_t size, const char *text)
 {
     kb_copy_str(to, size, text ? text : "");
     for (char *c = to; *c; c++)
@@ -109,7 +108,7 @@ bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
         a->json = json_loadb((const char *)a->fetch.answer.data, a->fetch.answer.len,
                              JSON_ALLOW_NUL, NULL);
     if (a->status >= 400)
-        copy_words(a->words, sizeof a->words, find_words(a->json));
+        kb_api_copy_words(a->words, sizeof a->words, find_words(a->json));
     return true;
 }
 

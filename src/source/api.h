@@ -36,6 +36,8 @@ KB_MUST_CHECK bool kb_api_ask(struct kb_source_call *call, struct kb_api *a);
 /* Says in call->why that this answer is not what was asked for: what, status, the cloud's words;
  * notes Retry-After. Returns false. */
 bool kb_api_refused(struct kb_source_call *call, const struct kb_api *a);
+/* A cloud's words for logs and pages: one line, without what a terminal obeys. NULL is "". */
+void kb_api_copy_words(char *to, size_t size, const char *text);
 /* kb_api_ask, and true only for a 200 (or 201) with a JSON object or array; else as above. */
 KB_MUST_CHECK bool kb_api_get(struct kb_source_call *call, struct kb_api *a);
 void kb_api_finish(struct kb_api *a); /* wipes; also of what was never asked */
