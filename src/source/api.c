@@ -94,9 +94,12 @@ bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
         .client_key = a->client_key,
         .no_verify = a->no_verify,
         .also_system = a->also_system,
-        .deadline = kb_call_left(call),
+        .deadline = a->deadline ? a->deadline : kb_call_left(call),
         .max = a->max,
         .stop = call->stop,
+        .stop_too = a->stop_too,
+        .take = a->take,
+        .take_to = a->take_to,
         .wanted = a->wanted,
     };
     bool ok = kb_fetch_run(&a->fetch);
@@ -148,6 +151,25 @@ char *kb_api_next(const char *url, const char *next)
     curl_url_cleanup(base);
     curl_url_cleanup(u);
     return result;
+}
+
+bool kb_api_place(const char *url, char **host, uint16_t *port)
+{
+    CURLU *u = curl_url();
+    char *name = NULL, *number = NULL;
+    bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_HOST, &name, 0) == CURLUE_OK;
+    if (ok) {
+        curl_url_get(u, CURLUPART_PORT, &number, 0);
+        size_t len = strlen(name);
+        bool brackets = name[0] == '[' && name[len - 1] == ']';
+        *host = brackets ? kb_printf("%.*s", (int)(len - 2), name + 1) : kb_strdup(name);
+        *port = number ? (uint16_t)strtoul(number, NULL, 10) : 0;
+    }
+    curl_free(name);
+    curl_free(number);
+    curl_url_cleanup(u);
+    return ok;
 }
 
 /* --- check ------------------------------------------------------------------------------------ */

@@ -57,6 +57,7 @@ struct kb_source_call {
     const atomic_bool *stop;         /* true: nobody wants the answer any more */
     uint64_t deadline_us;            /* monotonic: there should be an answer by then */
     const char *audience;            /* exchange: how we are called from outside: public.url */
+    bool announced;                  /* list: nothing but wait() asks for it */
     const char *user;                /* open: on whose behalf; "" for nobody in particular */
     struct kb_check *check;          /* of check: where the steps go; else NULL */
     uint64_t step_us;                /* of check: when the step under way began */
@@ -90,7 +91,8 @@ struct kb_source_driver {
      * such thing. finish: when the last call of that configuration has ended. */
     void *(*start)(const struct kb_source_config *config);
     void (*finish)(void *state);
-    /* Lists all consoles into the map (kb_consoles_add). One at a time. */
+    /* Lists all consoles into the map (kb_consoles_add). One at a time. Where call->announced, what
+     * wait() was told will do; else the cloud is asked. */
     enum kb_listed (*list)(struct kb_source_call *call, struct kb_console **map);
     /* Says how to reach a console now, with a fresh ticket: NONE with a target of its own
      * (kb_target_of makes one from the record), CONSOLE_GONE when the cloud says that there is no
@@ -132,6 +134,7 @@ extern const struct kb_source_driver kb_source_driver_ovirt;
 extern const struct kb_source_driver kb_source_driver_shakenfist;
 extern const struct kb_source_driver kb_source_driver_incus;
 extern const struct kb_source_driver kb_source_driver_opennebula;
+extern const struct kb_source_driver kb_source_driver_kubevirt;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 
