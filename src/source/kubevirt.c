@@ -67,6 +67,8 @@ static bool bearer_of(struct kb_source_call *call, struct kb_secret *bearer)
     char text[TOKEN_MAX] = "";
     if (path) {
         kb_auto_fclose FILE *f = fopen(path, "re");
+        if (f)
+            setvbuf(f, NULL, _IONBF, 0); /* no second copy */
         size_t len = f ? fread(text, 1, sizeof text - 1, f) : 0;
         text[len] = '\0';
         text[strcspn(text, " \t\r\n")] = '\0';
@@ -248,7 +250,7 @@ static bool take_bytes(void *to, const void *data, size_t len)
 static enum watched result_of(struct kb_source_call *call, const struct watch *w, bool ok,
                               const struct kb_api *a)
 {
-    if (w->news == KB_VMI_CHANGED)
+    if (w->events.changed && w->news != KB_VMI_EXPIRED) /* what else came is said again */
         return WATCH_CHANGED;
     if (w->news == KB_VMI_EXPIRED)
         return WATCH_EXPIRED;
@@ -261,8 +263,8 @@ static enum watched result_of(struct kb_source_call *call, const struct watch *w
     }
     if (atomic_load(&w->cluster->relisted) || (ok && a->status == 200))
         return WATCH_ENDED;
-    if (!ok)
-        return WATCH_BROKEN;
+    if (!ok) /* balancers and restarts cut watches off */
+        return w->told ? WATCH_ENDED : WATCH_BROKEN;
     kb_api_refused(call, a);
     return a->status == 410                       ? WATCH_EXPIRED
            : a->status == 401 || a->status == 403 ? WATCH_REFUSED

@@ -116,8 +116,9 @@ static enum kb_vmi_news take_event(struct kb_vmi_watch *w, const json_t *event)
     *w->version = kb_strdup(version);
     if (bookmark)
         return KB_VMI_SAME;
-    return apply(w, uid, strcmp(type, "DELETED") == 0 ? NULL : object) ? KB_VMI_CHANGED
-                                                                       : KB_VMI_SAME;
+    bool changed = apply(w, uid, strcmp(type, "DELETED") == 0 ? NULL : object);
+    w->changed = w->changed || changed;
+    return changed ? KB_VMI_CHANGED : KB_VMI_SAME;
 }
 
 static enum kb_vmi_news take_line(struct kb_vmi_watch *w, const uint8_t *line, size_t len)

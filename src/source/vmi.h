@@ -26,6 +26,7 @@ struct kb_vmi_watch {
     bool serial;
     struct kb_console **known; /* what the events are applied to */
     char **version;            /* how far they came; each moves it on */
+    bool changed;              /* out: any of them changed known */
     struct kb_buf line;        /* the beginning of an event, whose end is still to come */
     char why[160];
 };

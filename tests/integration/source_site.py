@@ -12,18 +12,25 @@ from spice import OK, Client, Server
 
 
 class SourceSite:
-    """Subclasses say what the source is called, make its `cloud`, and write its `config`."""
+    """Subclasses say what the source is called, make its `cloud`, and write its `config`. `web` is
+    the machine that is meant where no other is named."""
 
     name: str
+    web = None
+    settings_of_kerbside: dict = {}
 
-    def __init__(self, folder, **behind):
+    def __init__(self, folder):
         self.folder = folder
         self.authority = Authority("O=Cloud,CN=Cloud CA")
         self.tls = self.authority.server_context(folder / "api", "CN=localhost")
-        self.behind = Server(**behind)
+        self.behind = self.make_server()
         self.cloud = self.make_cloud()
         self.kerbside = Kerbside(folder / "kerbside", [self.config()],
-                                 env={"NO_PROXY": "localhost"})
+                                 env={"NO_PROXY": "localhost"}, **self.settings_of_kerbside)
+
+    def make_server(self) -> Server:
+        """The SPICE server behind the cloud's machines."""
+        return Server()
 
     def make_cloud(self):
         raise NotImplementedError
@@ -49,8 +56,7 @@ class SourceSite:
 
     def consoles(self) -> dict:
         """By uuid."""
-        return {c["uuid"]: c
-                for c in self.kerbside.items("/api/v1/consoles", source=self.name)}
+        return {c["uuid"]: c for c in self.kerbside.items("/api/v1/consoles")}
 
     def names(self) -> set:
         return {c["name"] for c in self.consoles().values()}
@@ -59,14 +65,15 @@ class SourceSite:
         wait_until(lambda: self.names() == set(names), f"the list is {names}",
                    explain=lambda: f"{self.names()}\n{self.kerbside.last_words()}")
 
-    def open(self, uuid: str, **more) -> Session:
-        return Session(self.kerbside, self.behind, uuid, source_name=self.name, **more)
+    def open(self, uuid: str | None = None, **more) -> Session:
+        return Session(self.kerbside, self.behind, uuid or self.web.uuid, source_name=self.name,
+                       **more)
 
-    def denied(self, uuid: str) -> dict:
+    def denied(self, uuid: str | None = None) -> dict:
         """Opening it comes to nothing: the audit's event."""
         mark = self.kerbside.mark()
         client = Client(self.kerbside.address, self.kerbside.client_tls())
-        code = client.link(self.kerbside.grant(uuid, self.name).token)
+        code = client.link(self.kerbside.grant(uuid or self.web.uuid, self.name).token)
         client.close()
         assert code != OK
         return {**self.kerbside.wait_audit("channel.refused", mark), "code": code}

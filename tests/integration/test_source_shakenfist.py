@@ -2,38 +2,38 @@
 links. The cluster is a stand-in; behind its instances is a scripted SPICE server."""
 
 import json
-import re
 import time
 import urllib.parse
-from pathlib import Path
 
 import pytest
-import yaml
 from clouds import server as faults
 from clouds.shakenfist import Key, ShakenFist
 from common.pki import Authority
 from common.process import wait_until
-from daemon import Kerbside
 from session import Session
+from source_site import SourceSite
 from spice import MAIN, OK, Client, Link, Server
 
 SUBJECT = "O=Lab,CN=sf-1"
 
 
-class Site:
+class Site(SourceSite):
+    name = "sf"
+
     def __init__(self, folder):
-        self.folder = folder
-        self.authority = Authority("O=Cloud,CN=Cloud CA")
-        context = self.authority.server_context
-        self.behind = Server(ticket="", tls=context(folder / "hv", SUBJECT, names=("sf-1",),
-                                                    addresses=()))
-        self.cloud = ShakenFist(context(folder / "api", "CN=localhost"))
+        super().__init__(folder)
+        self.listed("web.system")
+
+    def make_server(self):
+        return Server(ticket="", tls=self.authority.server_context(
+            self.folder / "hv", SUBJECT, names=("sf-1",), addresses=()))
+
+    def make_cloud(self):
+        self.cloud = ShakenFist(self.tls)
         self.cloud.proxy_url = "https://127.0.0.1:8443"
         self.cloud.cacert = self.authority.pem
         self.web = self.instance("web")
-        self.kerbside = Kerbside(folder / "kerbside", [self.config()],
-                                 env={"NO_PROXY": "localhost"})
-        self.listed("web.system")
+        return self.cloud
 
     def config(self, **more) -> dict:
         return {"source": "sf", "type": "shakenfist", "url": self.cloud.url, "username": "system",
@@ -42,16 +42,6 @@ class Site:
     def instance(self, name, **more):
         return self.cloud.instance(name, **{"node": "sf-1", "tls_port": self.behind.port,
                                             "subject": SUBJECT, **more})
-
-    def names(self) -> set:
-        return {c["name"] for c in self.kerbside.items("/api/v1/consoles")}
-
-    def listed(self, *names):
-        wait_until(lambda: self.names() == set(names), f"the list is {names}",
-                   explain=lambda: f"{self.names()}\n{self.kerbside.last_words()}")
-
-    def refresh(self) -> dict:
-        return json.loads(self.kerbside.ask("POST", "/api/v1/sources/sf/refresh")[1])
 
     def console(self, name) -> dict:
         return next(c for c in self.kerbside.items("/api/v1/consoles") if c["name"] == name)
@@ -68,22 +58,6 @@ class Site:
     def refused(self, token) -> tuple[int, str]:
         status, error = self.link(token)
         return status, error["code"]
-
-    def open(self, **more) -> Session:
-        return Session(self.kerbside, self.behind, self.web.uuid, source_name="sf", **more)
-
-    def denied(self):
-        """Opening it is no session; the reason from the audit."""
-        mark = self.kerbside.mark()
-        client = Client(self.kerbside.address, self.kerbside.client_tls())
-        assert client.link(self.kerbside.grant(self.web.uuid, "sf").token) != OK
-        client.close()
-        return self.kerbside.wait_audit("channel.refused", mark)["reason"]
-
-    def stop(self):
-        self.kerbside.stop()
-        self.cloud.stop()
-        self.behind.stop()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +118,7 @@ def test_tokens_that_expire_are_renewed(site):
 def test_wrong_key(site):
     with site.kerbside.settings(sources=[site.config(password="wrong")]):
         site.refresh()
-        status = json.loads(site.kerbside.ask("GET", "/api/v1/sources/sf")[1])
+        status = site.state()
         assert "unauthorized" in status["error"] and "logging in" in status["error"]
         assert "wrong" not in status["error"]
         assert site.names() == {"web.system"}  # what it had stays
@@ -230,17 +204,17 @@ def test_a_desktop_opens(site):
 
 def test_the_certificate_is_held_to_the_nodes_subject(site):
     site.web.subject = "O=Lab,CN=sf-2"
-    assert site.denied() == "server_subject"
+    assert site.denied()["reason"] == "server_subject"
 
 
 def test_an_instance_that_went(site):
     site.cloud.vanish(site.web)
-    assert site.denied() == "console_gone"
+    assert site.denied()["reason"] == "console_gone"
 
 
 def test_an_instance_that_stopped(site):
     site.web.running = False
-    assert site.denied() == "console_gone"
+    assert site.denied()["reason"] == "console_gone"
 
 
 def test_an_instance_that_moved(site):
@@ -256,7 +230,7 @@ def test_an_instance_that_moved(site):
 
 def test_a_cloud_that_does_not_answer(site):
     site.cloud.trouble = "503"
-    assert site.denied() == "source_failed"
+    assert site.denied()["reason"] == "source_failed"
 
 
 def test_nodes_that_the_account_may_not_see(site):
@@ -274,7 +248,7 @@ def test_a_subject_that_nobody_publishes(site):
     with site.kerbside.settings(sources=[site.config(synthesize_host_subject=True)]):
         wait_until(lambda: site.console("web.system")["host_subject"] == "CN=sf-1",
                    "the subject is made of the node's name")
-        assert site.denied() == "server_subject"  # which is O=Lab,CN=sf-1
+        assert site.denied()["reason"] == "server_subject"  # which is O=Lab,CN=sf-1
 
 
 # ---- the tokens of links ----
@@ -427,31 +401,23 @@ def test_two_clusters(site):
 # ---- source check ----
 
 
-def check(site) -> list[dict]:
-    return json.loads(site.kerbside.ask("POST", "/api/v1/sources/sf/check")[1])["steps"]
-
-
 def test_source_check(site):
-    steps = check(site)
+    steps = site.check()
     assert all(step["result"] == "ok" for step in steps), steps
     assert [s["step"] for s in steps] == ["configuration", "resolve", "connect", "tls", "login",
                                           "ca", "nodes", "keys", "list"]
     site.cloud.cacert = Authority("CN=Another").pem
-    failed = check(site)[-1]
+    failed = site.check()[-1]
     assert (failed["step"], failed["result"]) == ("ca", "failed")
     assert "ca_cert" in failed["advice"]
     site.cloud.cacert = site.authority.pem
     with site.kerbside.settings(sources=[site.config(password="wrong")]):
-        failed = check(site)[-1]
+        failed = site.check()[-1]
         assert (failed["step"], failed["result"]) == ("login", "failed")
 
 
 def test_the_page_of_the_source(site):
     """Its example is a configuration that loads."""
-    page = (Path(__file__).parents[2] / "docs/sources/shakenfist.md").read_text()
-    block = "\n".join(line[4:] for line in re.search(
-        r"\n((?:    .*\n)+)", page)[1].splitlines())
-    (example,) = yaml.safe_load(block)["sources"]
-    example.update(password="x", ca_cert=site.authority.pem)
+    example = {**site.page_example(), "password": "x"}
     with site.kerbside.settings(sources=[site.config(), {**example, "source": "example"}]):
         assert site.kerbside.log("config.reloaded")

@@ -72,6 +72,7 @@ static void test_events(void **state)
     assert_string_equal(f->version, "90");
     assert_int_equal(take(f, EVENT("DELETED", "u", "91", "Running")), KB_VMI_CHANGED);
     assert_int_equal(take(f, EVENT("DELETED", "u", "92", "Running")), KB_VMI_SAME);
+    assert_true(f->watch.changed);
     assert_int_equal(HASH_COUNT(f->known), 0);
 }
 
@@ -120,8 +121,10 @@ static void test_errors(void **state)
         assert_true(f->watch.why[0]);
         f->watch.line.len = 0;
     }
-    assert_null(f->known);
+    assert_true(!f->known && !f->watch.changed);
     assert_string_equal(f->version, "1");
+    assert_int_equal(take(f, EVENT("ADDED", "a", "2", "Running") "x\n"), KB_VMI_BROKEN);
+    assert_true(f->watch.changed);
 }
 
 static void test_an_event_without_end(void **state)
