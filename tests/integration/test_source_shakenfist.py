@@ -2,6 +2,7 @@
 links. The cluster is a stand-in; behind its instances is a scripted SPICE server."""
 
 import json
+import threading
 import time
 import urllib.parse
 
@@ -396,6 +397,22 @@ def test_two_clusters(site):
         other.trouble = "503"  # its failure is nobody else's
         assert site.link(site.cloud.console_token(site.web.uuid))[0] == 200
     other.stop()
+
+
+def test_a_token_comes_while_the_keys_are_asked_for(site):
+    """After a reload, which forgets them: it waits for the answer in place of being refused."""
+    site.cloud.trouble, site.cloud.where = "hang", "vditokenpubkey"
+    answers = []
+    with site.kerbside.settings(sources=[site.config(timeout="60s")]):
+        wait_until(lambda: site.cloud.count("vditokenpubkey"), "the keys are asked for")
+        token = site.cloud.console_token(site.web.uuid)
+        thread = threading.Thread(target=lambda: answers.append(site.link(token)[0]))
+        thread.start()
+        thread.join(0.3)  # who does not wait has answered by then, or is let off
+        site.cloud.trouble = None
+        site.cloud.release()
+        thread.join()
+    assert answers == [200]
 
 
 # ---- source check ----
