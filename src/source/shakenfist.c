@@ -192,7 +192,8 @@ static struct kb_console *console_of(const struct kb_source_config *config, cons
 /* --- signing keys ----------------------------------------------------------------------------- */
 
 /* Asks for the keys of console tokens, unless that was done a moment ago. Those that are known stay
- * where there are no others: a cluster that cannot answer has not changed its keys. With f->asking. */
+ * where there are no others: a cluster that cannot answer has not changed its keys. Holds
+ * f->asking. */
 static bool ask_keys(struct kb_source_call *call)
 {
     struct fist *f = call->state;
@@ -212,7 +213,7 @@ static bool ask_keys(struct kb_source_call *call)
     return ok;
 }
 
-/* Who comes while they are being asked for waits for the answer: it may have the key of his token. */
+/* Who comes while they are being asked for waits for the answer: it may have his token's key. */
 static bool renew_keys(struct kb_source_call *call)
 {
     struct fist *f = call->state;

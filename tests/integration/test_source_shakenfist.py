@@ -402,6 +402,7 @@ def test_two_clusters(site):
 def test_a_token_comes_while_the_keys_are_asked_for(site):
     """After a reload, which forgets them: it waits for the answer in place of being refused."""
     site.cloud.trouble, site.cloud.where = "hang", "vditokenpubkey"
+    site.cloud.requests.clear()
     answers = []
     with site.kerbside.settings(sources=[site.config(timeout="60s")]):
         wait_until(lambda: site.cloud.count("vditokenpubkey"), "the keys are asked for")
