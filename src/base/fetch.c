@@ -20,10 +20,21 @@ static void start_curl(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+/* What a request of libcurl's is given along. */
+struct request {
+    CURL *curl;
+    struct kb_fetch *fetch;
+};
+
 static size_t take_body(char *data, size_t size, size_t count, void *to)
 {
-    struct kb_fetch *f = to;
+    const struct request *r = to;
+    struct kb_fetch *f = r->fetch;
+    long status = 0;
     (void)size; /* 1, as documented */
+    curl_easy_getinfo(r->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (f->take && status == 200)
+        return f->take(f->take_to, data, count) ? count : 0;
     if (count > f->max - f->answer.len) {
         snprintf(f->error, sizeof f->error, "the answer is longer than %zu bytes", f->max);
         return 0;
@@ -91,12 +102,14 @@ static int look_for_stop(void *to, curl_off_t a, curl_off_t b, curl_off_t c, cur
     (void)c;
     (void)d;
     const struct kb_fetch *f = to;
-    return f->stop && atomic_load(f->stop);
+    return (f->stop && atomic_load(f->stop)) || (f->stop_too && atomic_load(f->stop_too));
 }
 
-static void set_options(CURL *curl, struct kb_fetch *f, const char *url, struct curl_slist *headers,
+static void set_options(const struct request *r, const char *url, struct curl_slist *headers,
                         char *words)
 {
+    CURL *curl = r->curl;
+    struct kb_fetch *f = r->fetch;
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -107,7 +120,7 @@ static void set_options(CURL *curl, struct kb_fetch *f, const char *url, struct 
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                      f->deadline < CONNECT_MS ? (long)f->deadline : CONNECT_MS);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, f);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, r);
     curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
     curl_easy_setopt(curl, CURLOPT_HEADERDATA, f);
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
@@ -223,7 +236,8 @@ static bool run_once(struct kb_fetch *f, const char *url, char **next)
     headers = curl_slist_append(headers, "Expect:"); /* no waiting for 100 */
     forget_answer(f);
     kb_buf_reserve(&f->answer, f->max + 1); /* once, so that growing leaves no copy of a token */
-    set_options(curl, f, url, headers, words);
+    struct request r = {.curl = curl, .fetch = f};
+    set_options(&r, url, headers, words);
     f->error[0] = '\0';
     f->retry_after = 0;
     CURLcode code = curl_easy_perform(curl);

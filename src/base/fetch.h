@@ -23,8 +23,12 @@ struct kb_fetch {
     bool no_verify;                              /* take any certificate */
     int64_t deadline;                            /* ms for all of it; 0: 10 s */
     size_t max;                                  /* bytes of the answer's body; 0: 1 MiB */
-    const atomic_bool *stop;                     /* ends it within a second or so; may be NULL */
-    const char *wanted;                          /* a header of the answer to keep; NULL: none */
+    const atomic_bool *stop, *stop_too;          /* end it within a second or so; may be NULL */
+    /* Gets the body of a 200 in place of answer, as it comes; false ends it, and there is no whole
+     * answer then. NULL: answer gets it. */
+    bool (*take)(void *to, const void *data, size_t len);
+    void *take_to;
+    const char *wanted; /* a header of the answer to keep; NULL: none */
     /* out; finish them */
     long status;               /* 100..599 */
     struct kb_buf answer;      /* ended by a NUL that len does not count */

@@ -84,6 +84,8 @@ enum {
       "the source requires TLS but lists no secure_port for the console")                          \
     X(SERVER_NO_ADDRESS, "server_no_address", 1,                                                   \
       "the source lists no address or port for the console that its tls setting allows")           \
+    X(SERVER_NOT_SPICE, "server_not_spice", 9,                                                     \
+      "the console speaks VNC or is a serial line; this version opens SPICE alone")                \
     X(SERVER_NEEDS_TLS, "server_needs_tls", 1,                                                     \
       "the hypervisor demands TLS; set the console's secure_port or the source's tls")             \
     X(SERVER_NEEDS_PLAIN, "server_needs_plain", 1,                                                 \

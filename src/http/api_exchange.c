@@ -128,19 +128,35 @@ static void grant_and_trade(struct kb_request *r, const char *type,
         kb_reply_store_failed(r);
 }
 
+/* What stands for the token in the store: its own hash, or that of its id where the same token can
+ * be written in several ways (a JWT). A newline is in no type nor name. */
+static struct kb_hash hash_of(const char *type, const struct kb_source_exchange *x,
+                              const char *token)
+{
+    kb_auto_free char *text =
+        *x->token_id ? kb_printf("%s\n%s\n%s", type, x->source, x->token_id) : kb_strdup(token);
+    struct kb_hash hash = kb_hash_of(text, strlen(text));
+    kb_wipe(text, strlen(text));
+    return hash;
+}
+
+/* Answers where the token was used. */
+static bool refuse_used(struct kb_request *r, const char *type, struct kb_hash hash)
+{
+    bool failed, used = is_used(r, hash, &failed);
+    if (failed)
+        kb_reply_store_failed(r);
+    else if (used)
+        refuse(r, type, KB_REASON_TOKEN_USED, "");
+    return used;
+}
+
 static void exchange(struct kb_request *r, const char *type, const char *source)
 {
     struct kb_source_exchange x;
     const char *token = token_of(r);
-    struct kb_hash hash = kb_hash_of(token, strlen(token));
-    bool failed;
-    if (is_used(r, hash, &failed)) {
-        if (failed)
-            kb_reply_store_failed(r);
-        else
-            refuse(r, type, KB_REASON_TOKEN_USED, "");
+    if (refuse_used(r, type, kb_hash_of(token, strlen(token))))
         return;
-    }
     enum kb_reason reason =
         kb_source_exchange(r->http->sources, type, source, token, r->options->public_url, &x);
     if (!x.asked)
@@ -149,10 +165,12 @@ static void exchange(struct kb_request *r, const char *type, const char *source)
                        type);
     else if (reason != KB_REASON_NONE)
         refuse(r, type, reason, x.why);
+    else if (*x.token_id && refuse_used(r, type, hash_of(type, &x, token)))
+        ;
     else if (looks_only(r))
         kb_reply_text(r, 200, KB_VV_CONTENT_TYPE, "");
     else
-        grant_and_trade(r, type, &x, hash);
+        grant_and_trade(r, type, &x, hash_of(type, &x, token));
 }
 
 /* --- routes ----------------------------------------------------------------------------------- */

@@ -415,6 +415,8 @@ const char *kb_diagnosis_advice(enum kb_reason reason)
             "Give the console a secure_port, or set the source's tls to prefer or plain.",
         [KB_REASON_SERVER_NO_ADDRESS] =
             "Give the console an address and a port that the source's tls setting allows.",
+        [KB_REASON_SERVER_NOT_SPICE] =
+            "Open it with the cloud's own tools; or give the machine a SPICE display.",
         [KB_REASON_SERVER_NEEDS_TLS] =
             "Give the console a secure_port and set the source's tls to require or prefer.",
         [KB_REASON_SERVER_NEEDS_PLAIN] =

@@ -32,7 +32,7 @@ struct kb_dial *kb_reach_dial(const struct kb_target *t, bool tls, struct kb_loo
     *reason = KB_REASON_SERVER_NO_ADDRESS;
     *detail = NULL;
     if (t->protocol != KB_PROTOCOL_SPICE) {
-        *detail = "this version opens SPICE alone, and the console speaks something else";
+        *reason = KB_REASON_SERVER_NOT_SPICE;
         return NULL;
     }
     if (t->transport == KB_TRANSPORT_UNIX)

@@ -41,8 +41,7 @@ static const char *find_words(json_t *body)
     return NULL;
 }
 
-/* One line, without what a terminal obeys: it goes to logs and pages. */
-static void copy_words(char *to, size_t size, const char *text)
+void kb_api_copy_words(char *to, size_t size, const char *text)
 {
     kb_copy_str(to, size, text ? text : "");
     for (char *c = to; *c; c++)
@@ -95,9 +94,12 @@ bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
         .client_key = a->client_key,
         .no_verify = a->no_verify,
         .also_system = a->also_system,
-        .deadline = kb_call_left(call),
+        .deadline = a->deadline ? a->deadline : kb_call_left(call),
         .max = a->max,
         .stop = call->stop,
+        .stop_too = a->stop_too,
+        .take = a->take,
+        .take_to = a->take_to,
         .wanted = a->wanted,
     };
     bool ok = kb_fetch_run(&a->fetch);
@@ -109,7 +111,7 @@ bool kb_api_ask(struct kb_source_call *call, struct kb_api *a)
         a->json = json_loadb((const char *)a->fetch.answer.data, a->fetch.answer.len,
                              JSON_ALLOW_NUL, NULL);
     if (a->status >= 400)
-        copy_words(a->words, sizeof a->words, find_words(a->json));
+        kb_api_copy_words(a->words, sizeof a->words, find_words(a->json));
     return true;
 }
 
@@ -149,6 +151,25 @@ char *kb_api_next(const char *url, const char *next)
     curl_url_cleanup(base);
     curl_url_cleanup(u);
     return result;
+}
+
+bool kb_api_place(const char *url, char **host, uint16_t *port)
+{
+    CURLU *u = curl_url();
+    char *name = NULL, *number = NULL;
+    bool ok = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
+              curl_url_get(u, CURLUPART_HOST, &name, 0) == CURLUE_OK;
+    if (ok) {
+        curl_url_get(u, CURLUPART_PORT, &number, 0);
+        size_t len = strlen(name);
+        bool brackets = name[0] == '[' && name[len - 1] == ']';
+        *host = brackets ? kb_printf("%.*s", (int)(len - 2), name + 1) : kb_strdup(name);
+        *port = number ? (uint16_t)strtoul(number, NULL, 10) : 0;
+    }
+    curl_free(name);
+    curl_free(number);
+    curl_url_cleanup(u);
+    return ok;
 }
 
 /* --- check ------------------------------------------------------------------------------------ */

@@ -24,6 +24,11 @@ struct kb_api {
     bool also_system; /* the certificate may also be of anybody whom the system trusts */
     bool no_json;     /* the answer is something else: text holds it */
     size_t max;       /* bytes of the answer; 0: 1 MiB */
+    int64_t deadline; /* ms for all of it; 0: the source's timeout */
+    /* For an answer that goes on: see base/fetch.h. */
+    bool (*take)(void *to, const void *data, size_t len);
+    void *take_to;
+    const atomic_bool *stop_too;
     /* out; kb_api_finish */
     long status;
     json_t *json;          /* NULL: it was none */
@@ -36,6 +41,8 @@ KB_MUST_CHECK bool kb_api_ask(struct kb_source_call *call, struct kb_api *a);
 /* Says in call->why that this answer is not what was asked for: what, status, the cloud's words;
  * notes Retry-After. Returns false. */
 bool kb_api_refused(struct kb_source_call *call, const struct kb_api *a);
+/* A cloud's words for logs and pages: one line, without what a terminal obeys. NULL is "". */
+void kb_api_copy_words(char *to, size_t size, const char *text);
 /* kb_api_ask, and true only for a 200 (or 201) with a JSON object or array; else as above. */
 KB_MUST_CHECK bool kb_api_get(struct kb_source_call *call, struct kb_api *a);
 void kb_api_finish(struct kb_api *a); /* wipes; also of what was never asked */
@@ -51,6 +58,10 @@ bool kb_api_check(struct kb_source_call *call, const char *url, bool no_verify);
  * says only path and query are taken, because behind a balancer it may not know its own name. To be
  * freed; NULL when it is no URL. */
 char *kb_api_next(const char *url, const char *next);
+
+/* The host and port of a URL; host is to be freed, without an IPv6 address's brackets; port 0: it
+ * names none. */
+KB_MUST_CHECK bool kb_api_place(const char *url, char **host, uint16_t *port);
 
 /* A JSON value as a body, which may hold a password: of our own memory (jansson's may have another
  * allocator). Takes value over. */

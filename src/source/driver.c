@@ -5,9 +5,9 @@
 #include <string.h>
 
 static const struct kb_source_driver *const drivers[] = {
-    &kb_source_driver_static,    &kb_source_driver_http,  &kb_source_driver_proxmox,
-    &kb_source_driver_openstack, &kb_source_driver_ovirt, &kb_source_driver_shakenfist,
-    &kb_source_driver_incus,
+    &kb_source_driver_static,    &kb_source_driver_http,       &kb_source_driver_proxmox,
+    &kb_source_driver_openstack, &kb_source_driver_ovirt,      &kb_source_driver_shakenfist,
+    &kb_source_driver_incus,     &kb_source_driver_opennebula, &kb_source_driver_kubevirt,
 };
 
 const struct kb_source_driver *kb_source_driver_at(size_t index)

@@ -57,9 +57,11 @@ struct kb_source_call {
     const atomic_bool *stop;         /* true: nobody wants the answer any more */
     uint64_t deadline_us;            /* monotonic: there should be an answer by then */
     const char *audience;            /* exchange: how we are called from outside: public.url */
+    bool announced;                  /* list: nothing but wait() asks for it */
     const char *user;                /* open: on whose behalf; "" for nobody in particular */
     struct kb_check *check;          /* of check: where the steps go; else NULL */
     uint64_t step_us;                /* of check: when the step under way began */
+    char token_id[256];              /* out, of exchange: what the token calls itself, or "" */
     int64_t retry_after;             /* out: ms that the cloud asked us to stay away; 0: nothing */
     char why[256];                   /* out, when it failed: what, where, what to do */
 };
@@ -89,7 +91,8 @@ struct kb_source_driver {
      * such thing. finish: when the last call of that configuration has ended. */
     void *(*start)(const struct kb_source_config *config);
     void (*finish)(void *state);
-    /* Lists all consoles into the map (kb_consoles_add). One at a time. */
+    /* Lists all consoles into the map (kb_consoles_add). One at a time. Where call->announced, what
+     * wait() was told will do; else the cloud is asked. */
     enum kb_listed (*list)(struct kb_source_call *call, struct kb_console **map);
     /* Says how to reach a console now, with a fresh ticket: NONE with a target of its own
      * (kb_target_of makes one from the record), CONSOLE_GONE when the cloud says that there is no
@@ -101,7 +104,8 @@ struct kb_source_driver {
     /* Makes one connection to a console whose target says KB_TRANSPORT_SOURCE: a connected stream
      * socket, or -1 with call->why. Several at a time. NULL: no console needs it. */
     int (*connect)(struct kb_source_call *call, const struct kb_console *console);
-    /* What console a token is for that the cloud gave somebody: NONE with a console of its own,
+    /* What console a token is for that the cloud gave somebody: NONE with a console of its own (and
+     * call->token_id, where the same token can be written in several ways),
      * TOKEN_UNKNOWN, TOKEN_EXPIRED, CONSOLE_GONE or SOURCE_FAILED; call->why may say more. Several
      * at a time. A driver that has it has a key `exchange`, a word of off, own, shared. NULL: its
      * cloud has no such tokens. */
@@ -129,6 +133,8 @@ extern const struct kb_source_driver kb_source_driver_openstack;
 extern const struct kb_source_driver kb_source_driver_ovirt;
 extern const struct kb_source_driver kb_source_driver_shakenfist;
 extern const struct kb_source_driver kb_source_driver_incus;
+extern const struct kb_source_driver kb_source_driver_opennebula;
+extern const struct kb_source_driver kb_source_driver_kubevirt;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 

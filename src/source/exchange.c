@@ -95,6 +95,7 @@ static enum kb_reason ask(struct kb_sources *s, struct kb_cloud *cloud, const ch
         return reason;
     kb_copy_str(x->source, sizeof x->source, cloud->config.name);
     kb_copy_str(x->uuid, sizeof x->uuid, console->uuid);
+    kb_copy_str(x->token_id, sizeof x->token_id, call.token_id);
     kb_copy_str(x->owner, sizeof x->owner, console->owner ? console->owner : "");
     return adopt(s, cloud, console) ? KB_REASON_NONE : KB_REASON_SOURCE_FAILED;
 }

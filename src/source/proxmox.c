@@ -8,7 +8,6 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
-#include <curl/curl.h>
 #include <string.h>
 
 #define LOGIN_LIFE_US (UINT64_C(110) * 60 * 1000000) /* a ticket of Proxmox lives two hours */
@@ -198,22 +197,10 @@ static enum kb_listed proxmox_list(struct kb_source_call *call, struct kb_consol
 /* Of "http://pve1.example:3128". */
 static bool read_proxy(const struct kb_source_config *config, const char *text, struct kb_target *t)
 {
-    CURLU *u = curl_url();
-    char *host = NULL, *port = NULL;
-    bool ok = text && curl_url_set(u, CURLUPART_URL, text, 0) == CURLUE_OK &&
-              curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-              curl_url_get(u, CURLUPART_PORT, &port, 0) == CURLUE_OK;
-    if (ok) {
-        size_t len = strlen(host);
-        bool brackets = host[0] == '[' && host[len - 1] == ']';
-        kb_auto_free char *bare =
-            brackets ? kb_printf("%.*s", (int)(len - 2), host + 1) : kb_strdup(host);
-        t->proxy_host = kb_address_map(config, bare);
-        t->proxy_port = (uint16_t)strtoul(port, NULL, 10);
-    }
-    curl_free(host);
-    curl_free(port);
-    curl_url_cleanup(u);
+    kb_auto_free char *host = NULL;
+    bool ok = text && kb_api_place(text, &host, &t->proxy_port) && t->proxy_port;
+    if (ok)
+        t->proxy_host = kb_address_map(config, host);
     return ok;
 }
 

@@ -147,15 +147,18 @@ static uint64_t back_off(unsigned failures)
     return us < BACK_OFF_LAST ? us : BACK_OFF_LAST;
 }
 
-static void schedule(struct kb_source *source, int64_t retry_after)
+static void schedule(struct kb_source *source, const struct kb_source_call *call)
 {
     const struct kb_cloud *cloud = source->cloud;
     uint64_t every = cloud ? (uint64_t)cloud->config.refresh * 1000 : 0;
+    /* What is announced comes beside the clock, or a busy cloud would never be listed by it. */
+    if (call->announced && !source->failures && source->due_us)
+        return;
     source->due_us = 0;
     if (!cloud || source->misconfigured || cloud->driver->instant)
         return;
     if (source->failures) {
-        uint64_t wait = back_off(source->failures), asked = (uint64_t)retry_after * 1000;
+        uint64_t wait = back_off(source->failures), asked = (uint64_t)call->retry_after * 1000;
         source->due_us = kb_clock_us() + jittered(wait) + asked;
     } else if (every) {
         source->due_us = kb_clock_us() + jittered(every);
@@ -215,7 +218,7 @@ static void conclude(struct kb_sources *s, struct kb_source *source, enum kb_lis
         }
         succeeded(s, source, changed);
     }
-    schedule(source, call->retry_after);
+    schedule(source, call);
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -263,6 +266,7 @@ static void waited(struct kb_call *c)
     if (!source || source->cloud != c->cloud)
         return;
     source->waiting = false;
+    source->announced = c->changed;
     if (c->changed && !c->sources->stopping)
         kb_source_list_now(c->sources, source);
     /* else: the next listing, which is due by the clock, begins to wait anew */
@@ -296,7 +300,7 @@ static void listed(struct kb_call *c)
         conclude(s, source, c->listed, &c->map, &c->call);
     let_go(&source->promised, source);
     kb_source_open_held(s, source);
-    if (source->asked)
+    if (source->asked || source->announced)
         kb_source_list_now(s, source);
     else
         begin_waiting(s, source);
@@ -328,15 +332,21 @@ void kb_source_list_now(struct kb_sources *s, struct kb_source *source)
         source->due_us = 1; /* when that has ended */
         return;
     }
+    uint64_t now = kb_clock_us();
+    bool due = source->due_us && source->due_us <= now;
+    bool announced = source->announced && !source->asked && !due;
     source->promised = source->asked;
     source->asked = NULL;
-    source->due_us = 0;
-    source->refresh_began = kb_clock_us();
+    source->announced = false;
+    if (!announced)
+        source->due_us = 0;
+    source->refresh_began = now;
     if (source->cloud->driver->instant) {
         list_here(s, source);
         return;
     }
     struct kb_call *c = kb_call_create(s, source, LIST_LIMIT_MS);
+    c->call.announced = announced;
     c->work = work_list;
     c->done = listed;
     source->listing = true;

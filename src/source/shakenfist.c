@@ -29,7 +29,8 @@ struct fist {
     struct kb_login *login;
     pthread_mutex_t lock;
     struct kb_sf_keys *keys; /* the last that could be had; NULL: none yet */
-    uint64_t keys_us;        /* when they were last asked for */
+    pthread_mutex_t asking;  /* held while they are asked for; taken before lock */
+    uint64_t keys_us;        /* when they were last asked for; 0: not yet, or in vain */
 };
 
 static void *sf_start(const struct kb_source_config *config)
@@ -38,6 +39,7 @@ static void *sf_start(const struct kb_source_config *config)
     struct fist *f = kb_zalloc(sizeof *f);
     f->login = kb_login_create();
     pthread_mutex_init(&f->lock, NULL);
+    pthread_mutex_init(&f->asking, NULL);
     return f;
 }
 
@@ -47,6 +49,7 @@ static void sf_finish(void *state)
     kb_login_destroy(f->login);
     kb_sf_keys_destroy(f->keys);
     pthread_mutex_destroy(&f->lock);
+    pthread_mutex_destroy(&f->asking);
     free(f);
 }
 
@@ -189,29 +192,34 @@ static struct kb_console *console_of(const struct kb_source_config *config, cons
 /* --- signing keys ----------------------------------------------------------------------------- */
 
 /* Asks for the keys of console tokens, unless that was done a moment ago. Those that are known stay
- * where there are no others: a cluster that cannot answer has not changed its keys. */
-static bool renew_keys(struct kb_source_call *call)
+ * where there are no others: a cluster that cannot answer has not changed its keys. Holds
+ * f->asking. */
+static bool ask_keys(struct kb_source_call *call)
 {
     struct fist *f = call->state;
-    pthread_mutex_lock(&f->lock);
     uint64_t now = kb_clock_us();
-    bool due = !f->keys_us || now - f->keys_us >= KEYS_AGAIN_US;
-    if (due)
-        f->keys_us = now;
-    pthread_mutex_unlock(&f->lock);
-    if (!due)
+    if (f->keys_us && now - f->keys_us < KEYS_AGAIN_US)
         return true;
     kb_auto(kb_api_finish) struct kb_api a = {0};
     bool ok = ask(call, "asking for the keys of console tokens", "/admin/vditokenpubkey", &a);
     struct kb_sf_keys *keys = ok && a.status == 200 ? kb_sf_keys_parse(a.json) : NULL;
-    pthread_mutex_lock(&f->lock);
-    if (!ok)
-        f->keys_us = 0;
+    f->keys_us = ok ? now : 0;
     if (keys) {
+        pthread_mutex_lock(&f->lock);
         kb_sf_keys_destroy(f->keys);
         f->keys = keys;
+        pthread_mutex_unlock(&f->lock);
     }
-    pthread_mutex_unlock(&f->lock);
+    return ok;
+}
+
+/* Who comes while they are being asked for waits for the answer: it may have his token's key. */
+static bool renew_keys(struct kb_source_call *call)
+{
+    struct fist *f = call->state;
+    pthread_mutex_lock(&f->asking);
+    bool ok = ask_keys(call);
+    pthread_mutex_unlock(&f->asking);
     return ok;
 }
 
@@ -311,6 +319,7 @@ static enum kb_reason sf_exchange(struct kb_source_call *call, const char *token
 {
     struct kb_sf_claims claims;
     enum kb_reason reason = check_token(call, token, &claims);
+    kb_copy_str(call->token_id, sizeof call->token_id, claims.id);
     return reason == KB_REASON_NONE ? ask_console(call, claims.instance, console) : reason;
 }
 

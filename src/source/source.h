@@ -182,6 +182,7 @@ void kb_source_move(struct kb_sources *s, struct kb_source_move *m);
 struct kb_source_exchange {
     char source[256], uuid[256], owner[256]; /* of the console that it is for; owner may be "" */
     char why[256];                           /* when it was not exchanged; or "" */
+    char token_id[256];                      /* where its bytes do not name the token; or "" */
     size_t asked;                            /* sources; 0: none takes such tokens */
 };
 /* What console a token is for that a cloud of this type gave somebody; it is in the inventory and

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "source/stream.h"
+#include "source/xml.h"
 #include "store/store.h"
 
 #include <stdlib.h>
@@ -246,6 +247,7 @@ static void idle(struct kb_worker *w)
 struct kb_sources *kb_sources_create(struct kb_store *store)
 {
     kb_json_memory_start();
+    kb_xml_start();
     struct kb_sources *s = kb_zalloc(sizeof *s);
     s->store = store;
     kb_worker_init(&s->worker);

@@ -39,6 +39,7 @@ struct kb_source {
     bool misconfigured;     /* as last configured it cannot be loaded */
     bool wanted;            /* by the configuration that is being loaded */
     bool listing, waiting;  /* a call of list, of wait is under way */
+    bool announced;         /* wait said that the list has changed; it is not listed yet */
     bool never_listed;      /* by this configuration */
     struct kb_refresh *asked, *promised; /* wait for the next listing; for the one under way */
     struct kb_source_open *held;         /* came before the first listing ended */

@@ -15,6 +15,7 @@ from .server import Answer, Request, Service
 
 LIST = "/apis/kubevirt.io/v1/virtualmachineinstances"
 STREAMS = "/apis/subresources.kubevirt.io/v1/namespaces/"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 PLAIN = "plain.kubevirt.io"
 BEARER = "base64url.bearer.authorization.k8s.io."
 REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFound",
@@ -23,8 +24,8 @@ REASONS = {400: "BadRequest", 401: "Unauthorized", 403: "Forbidden", 404: "NotFo
 
 
 class KubeVirt(Machines, Service):
-    """Switches: `rights` (verbs of all accounts: list, watch, vnc, console), `page_size` (a list is
-    cut there even where more was asked for), `expire_continue` (the second page of a list answers
+    """Switches: `rights` (verbs of all accounts: get, list, watch, vnc, console), `page_size` (a list
+    that asks for pages is cut there even where more was asked for), `expire_continue` (the second page of a list answers
     410), `compact` (every resource version before now is forgotten: watches from there answer 410;
     a method), `error_in_watch` (the 410 comes as an event of a watch that began well), `bookmarks`,
     `expire_at_page`. A stream reaches the `port` of its machine, VNC and serial alike, unless
@@ -33,7 +34,7 @@ class KubeVirt(Machines, Service):
     def __init__(self, tls):
         self.machines_init()
         self.accounts: dict[str, str] = {}  # token: name
-        self.rights = {"list", "watch", "vnc", "console"}
+        self.rights = {"get", "list", "watch", "vnc", "console"}
         self.page_size = 500
         self.expire_continue = self.error_in_watch = False
         self.bookmarks = True
@@ -166,12 +167,16 @@ class KubeVirt(Machines, Service):
                                 "resources": [{"name": "virtualmachineinstances",
                                                "kind": "VirtualMachineInstance",
                                                "namespaced": True, "verbs": ["list", "watch"]}]})
+        if request.path == REVIEWS and request.method == "POST":
+            return self._review(request)
         if request.path.startswith(STREAMS):
             return self._stream(request, user, protocol)
         namespace = None
         parts = request.path.split("/")
         if parts[:5] == ["", "apis", "kubevirt.io", "v1", "namespaces"] and len(parts) == 7:
             namespace = parts[5]
+        elif parts[:5] == ["", "apis", "kubevirt.io", "v1", "namespaces"] and len(parts) == 8:
+            return self._get(user, parts[5], urllib.parse.unquote(parts[7]))
         elif request.path != LIST:
             return self.fault(404, "the server could not find the requested resource")
         watch = request.query.get("watch") in ("1", "true")
@@ -182,9 +187,28 @@ class KubeVirt(Machines, Service):
                                    '"kubevirt.io" at the cluster scope')
         return self._watch(request, namespace) if watch else self._list(request, namespace)
 
+    def _get(self, user: str, namespace: str, name: str) -> Answer:
+        if "get" not in self.rights:
+            return self.fault(403, f'virtualmachineinstances.kubevirt.io "{name}" is forbidden: User '
+                                   f'"{user}" cannot get resource "virtualmachineinstances" in API '
+                                   f'group "kubevirt.io" in the namespace "{namespace}"')
+        for machine in list(self.machines.values()):
+            if (machine.name, machine.more["namespace"]) == (name, namespace):
+                return Answer(200, self._view(machine))
+        return self.fault(404, f'virtualmachineinstances.kubevirt.io "{name}" not found')
+
+    def _review(self, request: Request) -> Answer:
+        """SelfSubjectAccessReview of authorization.k8s.io/v1: anybody may ask what he himself may."""
+        review = request.json()
+        wish = review["spec"]["resourceAttributes"]
+        group = "subresources.kubevirt.io" if wish["subresource"] else "kubevirt.io"
+        allowed = (wish["resource"] == "virtualmachineinstances" and wish["group"] == group
+                   and (wish["subresource"] or wish["verb"]) in self.rights)
+        return Answer(201, {**review, "status": {"allowed": allowed}})
+
     def _list(self, request: Request, namespace: str | None) -> Answer:
-        limit = int(request.query.get("limit", 0)) or 1 << 30
-        limit = min(limit, self.page_size)
+        limit = int(request.query.get("limit", 0))
+        limit = min(limit, self.page_size) if limit else 1 << 30
         start, version = 0, self._version
         if "continue" in request.query:
             if self.expire_continue:

@@ -23,7 +23,9 @@ def cdata(text: str) -> str:
 class OpenNebula(Machines, Service):
     """Switches: `type_text` (how GRAPHICS/TYPE is written), `host_names` (node: what HISTORY says),
     `no_history` (uuids that were never placed), `entities` (characters as XML entities where there is no CDATA), `fault_code` (an XML-RPC fault
-    in place of an answer), `expire_at_page`."""
+    in place of an answer), `expire_at_page`,
+    `alter_vm` (changes the XML of each machine: a function of it), `shift_at_page` (before this page
+    is answered the first machine goes)."""
 
     def __init__(self, tls, user="oneadmin", password="opennebula"):
         self.machines_init()
@@ -33,7 +35,8 @@ class OpenNebula(Machines, Service):
         self.no_history: set[str] = set()
         self.entities = False
         self.fault_code: int | None = None
-        self.expire_at_page = 0
+        self.expire_at_page = self.shift_at_page = 0
+        self.alter_vm = lambda text: text
         self.calls: list[tuple[str, tuple]] = []
         self._next_id = 0
         self._pages = 0
@@ -96,6 +99,7 @@ class OpenNebula(Machines, Service):
 
     def _view(self, machine: Machine) -> str:
         state, lcm = (ACTIVE, RUNNING) if machine.running else (POWEROFF, LCM_INIT)
+        lcm = machine.more.get("lcm", lcm)
         graphics = ""
         if machine.spice:
             fields = {"LISTEN": "0.0.0.0", "PORT": machine.port, "TYPE": self.type_text,
@@ -109,7 +113,8 @@ class OpenNebula(Machines, Service):
             history = (f"<HISTORY><OID>{machine.more['id']}</OID><SEQ>0</SEQ>"
                        f"<HOSTNAME>{self._text(host)}</HOSTNAME><HID>1</HID><CID>0</CID>"
                        "<STIME>1700000000</STIME><ETIME>0</ETIME></HISTORY>")
-        return (f"<VM><ID>{machine.more['id']}</ID><UID>2</UID><GID>1</GID>"
+        return self.alter_vm(
+                f"<VM><ID>{machine.more['id']}</ID><UID>2</UID><GID>1</GID>"
                 f"<UNAME>{self._text(machine.more['owner'])}</UNAME>"
                 f"<GNAME>{self._text(machine.more['group'])}</GNAME>"
                 f"<NAME>{self._text(machine.name)}</NAME>"
@@ -122,6 +127,9 @@ class OpenNebula(Machines, Service):
     def _pool(self, name: str, whose: int, start: int, end: int, state: int) -> Answer:
         if whose < -4:
             return self._reply(False, "[one.vmpool.info] Incorrect filter_flag", XML_RPC)
+        self._pages += 1
+        if self.shift_at_page == self._pages:
+            self.vanish(next(iter(self.machines.values())))
         found = list(self.machines.values())
         if whose in (-1, -3):
             found = [m for m in found if m.more["owner"] == name]
@@ -133,7 +141,6 @@ class OpenNebula(Machines, Service):
         elif start >= 0:
             found = [m for m in found if m.more["id"] >= start
                      and (end < 0 or m.more["id"] <= end)]
-        self._pages += 1
         if self.expire_at_page == self._pages:
             self.users = {user: password + " anew" for user, password in self.users.items()}
         return self._reply(True, f"<VM_POOL>{''.join(map(self._view, found))}</VM_POOL>", 0)

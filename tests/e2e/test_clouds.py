@@ -3,10 +3,13 @@ a stock client shows."""
 
 import pytest
 from clouds.directory import Directory
+from clouds.incus import Incus
 from clouds.keystone import Keystone
 from clouds.nova import Nova
+from clouds.opennebula import OpenNebula
 from clouds.ovirt import Ovirt
 from clouds.proxmox import Proxmox
+from clouds.shakenfist import ShakenFist
 from common.pki import Authority
 from common.process import wait_until
 
@@ -39,6 +42,18 @@ def shown(lab, kerbside, uuid, vv):
     assert client.screenshot().width > 0
     (session,) = kerbside.wait_sessions(1)
     assert session["uuid"] == uuid
+
+
+def followed(lab, kerbside, uuid, link, tmp_path):
+    """The same by a link that the cloud gave its user, after the session before."""
+    (session,) = kerbside.wait_sessions(1)
+    kerbside.ask("POST", f"/api/v1/consoles/{session['source']}/{uuid}/terminate", {})
+    kerbside.wait_sessions(0)
+    answer = kerbside.call("GET", link, login=False)
+    assert answer.status == 200, answer.body
+    vv = tmp_path / "link.vv"
+    vv.write_bytes(answer.body)
+    shown(lab, kerbside, uuid, vv)
 
 
 def test_directory(lab, api, tmp_path):
@@ -87,14 +102,8 @@ def test_openstack(lab, api, tmp_path):
             "password": "secret", "project_name": "service", "host_subject": "CN=%h",
             "ca_cert": api.pem + end.ca_pem, "refresh": QUICKLY}])
         desktop(lab, kerbside, "cloud", machine.uuid)
-        kerbside.ask("POST", f"/api/v1/consoles/cloud/{machine.uuid}/terminate", {})
-        kerbside.wait_sessions(0)
         link = f"/nova/cloud/console.vv?token={nova.console_token(machine)}&title=desk"
-        answer = kerbside.call("GET", link, login=False)
-        assert answer.status == 200, answer.body
-        vv = tmp_path / "nova.vv"
-        vv.write_bytes(answer.body)
-        shown(lab, kerbside, machine.uuid, vv)
+        followed(lab, kerbside, machine.uuid, link, tmp_path)
     finally:
         nova.stop()
         keystone.stop()
@@ -115,5 +124,52 @@ def test_ovirt(lab, api, tmp_path):
             "ca_cert": end.ca_pem, "verify": str(path), "refresh": QUICKLY}])
         desktop(lab, kerbside, "ovirt", machine.uuid)
         assert len(cloud.tickets) == 1
+    finally:
+        cloud.stop()
+
+
+def test_opennebula(lab, api, tmp_path):
+    """A static password, and no TLS to the host."""
+    hypervisor = lab.spice_server(tls=False, plain=True)
+    end = hypervisor.endpoint
+    cloud = OpenNebula(tls_of(api, tmp_path), "kerbside", "secret")
+    try:
+        machine = cloud.instance("desk", port=end.port, ticket=end.ticket)
+        kerbside = lab.kerbside_of([{
+            "source": "one", "type": "opennebula", "url": cloud.url, "username": "kerbside",
+            "password": "secret", "ca_cert": api.pem, "refresh": QUICKLY}])
+        desktop(lab, kerbside, "one", str(machine.more["id"]))
+    finally:
+        cloud.stop()
+
+
+def test_shakenfist(lab, api, tmp_path):
+    """By the list, and by the signed link of the cluster. It sets no SPICE password."""
+    hypervisor = lab.spice_server(tls=True, plain=False, ticket=None, **lab.x509("O=Lab,CN=sf-1"))
+    end = hypervisor.endpoint
+    cloud = ShakenFist(tls_of(api, tmp_path))
+    try:
+        machine = cloud.instance("desk", node="sf-1", tls_port=end.tls_port, subject=end.subject)
+        kerbside = lab.kerbside_of([{
+            "source": "sf", "type": "shakenfist", "url": cloud.url, "username": "system",
+            "password": "oisoSe7T", "ca_cert": api.pem + end.ca_pem, "refresh": QUICKLY}])
+        desktop(lab, kerbside, "sf", machine.uuid)
+        cloud.proxy_url = kerbside.configuration["public"]["url"]
+        link = f"/sf-console.vv?token={cloud.console_token(machine.uuid)}"
+        followed(lab, kerbside, machine.uuid, link, tmp_path)
+    finally:
+        cloud.stop()
+
+
+def test_incus(lab, api, tmp_path):
+    """Every channel over a WebSocket of the API, which carries the bytes of the machine's socket."""
+    hypervisor = lab.spice_server(tls=False, plain=True, ticket=None)
+    cloud = Incus(tls_of(api, tmp_path))
+    try:
+        machine = cloud.instance("desk", port=hypervisor.endpoint.port)
+        kerbside = lab.kerbside_of([{
+            "source": "incus", "type": "incus", "url": cloud.url, "token": cloud.token(),
+            "ca_cert": api.pem, "refresh": QUICKLY}])
+        desktop(lab, kerbside, "incus", machine.uuid)
     finally:
         cloud.stop()

@@ -196,10 +196,22 @@ def test_kubevirt_lists(site, kube):
     assert {"uid", "name", "namespace", "labels", "resourceVersion"} <= set(item["metadata"])
     inside = ask("GET", "/apis/kubevirt.io/v1/namespaces/b/virtualmachineinstances").json
     assert len(inside["items"]) == 2
+    path = "/apis/kubevirt.io/v1/namespaces/b/virtualmachineinstances/vm-4"
+    assert ask("GET", path).json == inside["items"][1]
+    assert ask("GET", path + "x").json["reason"] == "NotFound"
+    assert len(ask("GET", LIST).json["items"]) == 5  # in pages only for who asks for them
+    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+              "spec": {"resourceAttributes": {
+                  "namespace": "", "verb": "list", "group": "kubevirt.io",
+                  "resource": "virtualmachineinstances", "subresource": ""}}}
+    reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+    answer = ask("POST", reviews, review)
+    assert (answer.status, answer.json["status"]) == (201, {"allowed": True})
     kube.expire_continue = True
     assert ask("GET", f"{LIST}?continue=e30=").json["reason"] == "Expired"
     kube.rights.remove("list")
     assert "cannot list" in ask("GET", LIST).json["message"]
+    assert ask("POST", reviews, review).json["status"] == {"allowed": False}
 
 
 def test_kubevirt_watches(site, kube):

@@ -1,36 +1,34 @@
 """Consoles of Incus and LXD: instances, and SPICE over the WebSockets of an operation. The cloud is a
 stand-in that carries the bytes of a scripted SPICE server."""
 
-import json
-import re
 import ssl
-from pathlib import Path
 
 import pytest
-import yaml
 from clouds import server as faults
 from clouds.incus import Incus
-from common.pki import Authority
 from common.process import wait_until
-from daemon import Kerbside
-from session import Session
+from source_site import SourceSite
 from speech import open_port
-from spice import OK, PORT, Client, Server, message
+from spice import PORT, Server, message
 
 DATA = 101  # of a port
 
 
-class Site:
+class Site(SourceSite):
+    name = "incus"
+
     def __init__(self, folder):
-        self.folder = folder
-        self.authority = Authority("O=Cloud,CN=Cloud CA")
-        self.behind = Server(ticket="")
-        self.cloud = Incus(self.authority.server_context(folder / "api", "CN=localhost"))
-        self.token = self.cloud.token()
-        self.web = self.cloud.instance("web", port=self.behind.port)
-        self.kerbside = Kerbside(folder / "kerbside", [self.config()],
-                                 env={"NO_PROXY": "localhost"})
+        super().__init__(folder)
         self.listed("web")
+
+    def make_server(self):
+        return Server(ticket="")
+
+    def make_cloud(self):
+        cloud = Incus(self.tls)
+        self.token = cloud.token()
+        self.web = cloud.instance("web", port=self.behind.port)
+        return cloud
 
     def config(self, **more) -> dict:
         return {"source": "incus", "type": "incus", "url": self.cloud.url, "token": self.token,
@@ -39,38 +37,9 @@ class Site:
     def instance(self, name, **more):
         return self.cloud.instance(name, **{"port": self.behind.port, **more})
 
-    def names(self) -> set:
-        return {c["name"] for c in self.kerbside.items("/api/v1/consoles")}
-
-    def listed(self, *names):
-        wait_until(lambda: self.names() == set(names), f"the list is {names}",
-                   explain=lambda: f"{self.names()}\n{self.kerbside.last_words()}")
-
-    def refresh(self) -> dict:
-        return json.loads(self.kerbside.ask("POST", "/api/v1/sources/incus/refresh")[1])
-
-    def open(self, machine=None, **more) -> Session:
-        return Session(self.kerbside, self.behind, (machine or self.web).uuid, source_name="incus",
-                       **more)
-
-    def denied(self) -> dict:
-        mark = self.kerbside.mark()
-        client = Client(self.kerbside.address, self.kerbside.client_tls())
-        assert client.link(self.kerbside.grant(self.web.uuid, "incus").token) != OK
-        client.close()
-        return self.kerbside.wait_audit("channel.refused", mark)
-
     def quiet(self):
         """No operation is left at the cloud."""
         wait_until(lambda: not self.cloud.running(), "no operation is left")
-
-    def check(self) -> list[dict]:
-        return json.loads(self.kerbside.ask("POST", "/api/v1/sources/incus/check")[1])["steps"]
-
-    def stop(self):
-        self.kerbside.stop()
-        self.cloud.stop()
-        self.behind.stop()
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +78,7 @@ def test_what_is_listed(site):
     site.instance("other", project="desks")
     site.refresh()
     site.listed("web", "other")
-    (other,) = [c for c in site.kerbside.items("/api/v1/consoles") if c["name"] == "other"]
+    (other,) = [c for c in site.consoles().values() if c["name"] == "other"]
     assert (other["project"], other["hypervisor"]) == ("desks", "hv1")
     with site.kerbside.settings(sources=[site.config(project="desks")]):
         site.listed("other")
@@ -344,9 +313,6 @@ def test_source_check(site):
 
 def test_the_page_of_the_source(site):
     """Its example is a configuration that loads."""
-    page = (Path(__file__).parents[2] / "docs/sources/incus.md").read_text()
-    block = "\n".join(line[4:] for line in re.search(r"\n((?:    .*\n)+)", page)[1].splitlines())
-    (example,) = yaml.safe_load(block)["sources"]
-    example.update(source="example", ca_cert=site.authority.pem, url=site.cloud.url)
+    example = {**site.page_example(), "source": "example"}
     with site.kerbside.settings(sources=[site.config(), example]):
         assert site.kerbside.log("config.reloaded")

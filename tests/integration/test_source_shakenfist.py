@@ -2,38 +2,39 @@
 links. The cluster is a stand-in; behind its instances is a scripted SPICE server."""
 
 import json
-import re
+import threading
 import time
 import urllib.parse
-from pathlib import Path
 
 import pytest
-import yaml
 from clouds import server as faults
 from clouds.shakenfist import Key, ShakenFist
 from common.pki import Authority
 from common.process import wait_until
-from daemon import Kerbside
 from session import Session
+from source_site import SourceSite
 from spice import MAIN, OK, Client, Link, Server
 
 SUBJECT = "O=Lab,CN=sf-1"
 
 
-class Site:
+class Site(SourceSite):
+    name = "sf"
+
     def __init__(self, folder):
-        self.folder = folder
-        self.authority = Authority("O=Cloud,CN=Cloud CA")
-        context = self.authority.server_context
-        self.behind = Server(ticket="", tls=context(folder / "hv", SUBJECT, names=("sf-1",),
-                                                    addresses=()))
-        self.cloud = ShakenFist(context(folder / "api", "CN=localhost"))
+        super().__init__(folder)
+        self.listed("web.system")
+
+    def make_server(self):
+        return Server(ticket="", tls=self.authority.server_context(
+            self.folder / "hv", SUBJECT, names=("sf-1",), addresses=()))
+
+    def make_cloud(self):
+        self.cloud = ShakenFist(self.tls)
         self.cloud.proxy_url = "https://127.0.0.1:8443"
         self.cloud.cacert = self.authority.pem
         self.web = self.instance("web")
-        self.kerbside = Kerbside(folder / "kerbside", [self.config()],
-                                 env={"NO_PROXY": "localhost"})
-        self.listed("web.system")
+        return self.cloud
 
     def config(self, **more) -> dict:
         return {"source": "sf", "type": "shakenfist", "url": self.cloud.url, "username": "system",
@@ -42,16 +43,6 @@ class Site:
     def instance(self, name, **more):
         return self.cloud.instance(name, **{"node": "sf-1", "tls_port": self.behind.port,
                                             "subject": SUBJECT, **more})
-
-    def names(self) -> set:
-        return {c["name"] for c in self.kerbside.items("/api/v1/consoles")}
-
-    def listed(self, *names):
-        wait_until(lambda: self.names() == set(names), f"the list is {names}",
-                   explain=lambda: f"{self.names()}\n{self.kerbside.last_words()}")
-
-    def refresh(self) -> dict:
-        return json.loads(self.kerbside.ask("POST", "/api/v1/sources/sf/refresh")[1])
 
     def console(self, name) -> dict:
         return next(c for c in self.kerbside.items("/api/v1/consoles") if c["name"] == name)
@@ -68,22 +59,6 @@ class Site:
     def refused(self, token) -> tuple[int, str]:
         status, error = self.link(token)
         return status, error["code"]
-
-    def open(self, **more) -> Session:
-        return Session(self.kerbside, self.behind, self.web.uuid, source_name="sf", **more)
-
-    def denied(self):
-        """Opening it is no session; the reason from the audit."""
-        mark = self.kerbside.mark()
-        client = Client(self.kerbside.address, self.kerbside.client_tls())
-        assert client.link(self.kerbside.grant(self.web.uuid, "sf").token) != OK
-        client.close()
-        return self.kerbside.wait_audit("channel.refused", mark)["reason"]
-
-    def stop(self):
-        self.kerbside.stop()
-        self.cloud.stop()
-        self.behind.stop()
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +119,7 @@ def test_tokens_that_expire_are_renewed(site):
 def test_wrong_key(site):
     with site.kerbside.settings(sources=[site.config(password="wrong")]):
         site.refresh()
-        status = json.loads(site.kerbside.ask("GET", "/api/v1/sources/sf")[1])
+        status = site.state()
         assert "unauthorized" in status["error"] and "logging in" in status["error"]
         assert "wrong" not in status["error"]
         assert site.names() == {"web.system"}  # what it had stays
@@ -230,17 +205,17 @@ def test_a_desktop_opens(site):
 
 def test_the_certificate_is_held_to_the_nodes_subject(site):
     site.web.subject = "O=Lab,CN=sf-2"
-    assert site.denied() == "server_subject"
+    assert site.denied()["reason"] == "server_subject"
 
 
 def test_an_instance_that_went(site):
     site.cloud.vanish(site.web)
-    assert site.denied() == "console_gone"
+    assert site.denied()["reason"] == "console_gone"
 
 
 def test_an_instance_that_stopped(site):
     site.web.running = False
-    assert site.denied() == "console_gone"
+    assert site.denied()["reason"] == "console_gone"
 
 
 def test_an_instance_that_moved(site):
@@ -256,7 +231,7 @@ def test_an_instance_that_moved(site):
 
 def test_a_cloud_that_does_not_answer(site):
     site.cloud.trouble = "503"
-    assert site.denied() == "source_failed"
+    assert site.denied()["reason"] == "source_failed"
 
 
 def test_nodes_that_the_account_may_not_see(site):
@@ -274,7 +249,7 @@ def test_a_subject_that_nobody_publishes(site):
     with site.kerbside.settings(sources=[site.config(synthesize_host_subject=True)]):
         wait_until(lambda: site.console("web.system")["host_subject"] == "CN=sf-1",
                    "the subject is made of the node's name")
-        assert site.denied() == "server_subject"  # which is O=Lab,CN=sf-1
+        assert site.denied()["reason"] == "server_subject"  # which is O=Lab,CN=sf-1
 
 
 # ---- the tokens of links ----
@@ -294,6 +269,17 @@ def test_a_link_opens_a_desktop_once(site):
     assert (made["user"], made["actor"]) == ("shakenfist:sf", "shakenfist:sf")
     assert site.refused(token) == (401, "token_used")
     assert token not in site.kerbside.process.log()
+
+
+def test_a_token_is_known_by_its_jti(site):
+    """Signed again it has other bytes, and is the same token."""
+    first = site.cloud.console_token(site.web.uuid, jti="5f0c")
+    again = site.cloud.console_token(site.web.uuid, jti="5f0c", iat=int(time.time()) - 1)
+    assert first != again
+    assert site.link(again, "HEAD") == (200, {})
+    assert site.link(first)[0] == 200
+    assert site.refused(again) == (401, "token_used")
+    assert site.link(site.cloud.console_token(site.web.uuid, jti="5f0d"))[0] == 200
 
 
 def test_a_token_stays_used_over_a_restart(site):
@@ -413,34 +399,43 @@ def test_two_clusters(site):
     other.stop()
 
 
+def test_a_token_comes_while_the_keys_are_asked_for(site):
+    """After a reload, which forgets them: it waits for the answer in place of being refused."""
+    site.cloud.trouble, site.cloud.where = "hang", "vditokenpubkey"
+    site.cloud.requests.clear()
+    answers = []
+    with site.kerbside.settings(sources=[site.config(timeout="60s")]):
+        wait_until(lambda: site.cloud.count("vditokenpubkey"), "the keys are asked for")
+        token = site.cloud.console_token(site.web.uuid)
+        thread = threading.Thread(target=lambda: answers.append(site.link(token)[0]))
+        thread.start()
+        thread.join(0.3)  # who does not wait has answered by then, or is let off
+        site.cloud.trouble = None
+        site.cloud.release()
+        thread.join()
+    assert answers == [200]
+
+
 # ---- source check ----
 
 
-def check(site) -> list[dict]:
-    return json.loads(site.kerbside.ask("POST", "/api/v1/sources/sf/check")[1])["steps"]
-
-
 def test_source_check(site):
-    steps = check(site)
+    steps = site.check()
     assert all(step["result"] == "ok" for step in steps), steps
     assert [s["step"] for s in steps] == ["configuration", "resolve", "connect", "tls", "login",
                                           "ca", "nodes", "keys", "list"]
     site.cloud.cacert = Authority("CN=Another").pem
-    failed = check(site)[-1]
+    failed = site.check()[-1]
     assert (failed["step"], failed["result"]) == ("ca", "failed")
     assert "ca_cert" in failed["advice"]
     site.cloud.cacert = site.authority.pem
     with site.kerbside.settings(sources=[site.config(password="wrong")]):
-        failed = check(site)[-1]
+        failed = site.check()[-1]
         assert (failed["step"], failed["result"]) == ("login", "failed")
 
 
 def test_the_page_of_the_source(site):
     """Its example is a configuration that loads."""
-    page = (Path(__file__).parents[2] / "docs/sources/shakenfist.md").read_text()
-    block = "\n".join(line[4:] for line in re.search(
-        r"\n((?:    .*\n)+)", page)[1].splitlines())
-    (example,) = yaml.safe_load(block)["sources"]
-    example.update(password="x", ca_cert=site.authority.pem)
+    example = {**site.page_example(), "password": "x"}
     with site.kerbside.settings(sources=[site.config(), {**example, "source": "example"}]):
         assert site.kerbside.log("config.reloaded")
