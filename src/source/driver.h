@@ -129,6 +129,7 @@ extern const struct kb_source_driver kb_source_driver_openstack;
 extern const struct kb_source_driver kb_source_driver_ovirt;
 extern const struct kb_source_driver kb_source_driver_shakenfist;
 extern const struct kb_source_driver kb_source_driver_incus;
+extern const struct kb_source_driver kb_source_driver_libvirt; /* where KB_WITH_LIBVIRT */
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 
