@@ -250,7 +250,8 @@ def test_the_page_of_the_source(site):
 
 
 def test_a_libvirtd_that_ends(tmp_path):
-    """And one that comes back: kerbside finds it by itself when the list is due."""
+    """And one that comes back: kerbside finds it when the list is due. At last it hangs, and keeps
+    nobody from going."""
     libvirtd = Libvirtd(tmp_path / "libvirtd.log")
     kerbside = None
     try:
@@ -270,6 +271,8 @@ def test_a_libvirtd_that_ends(tmp_path):
         json.loads(kerbside.ask("POST", "/api/v1/sources/host/refresh")[1])
         wait_until(lambda: names() == {"second"}, "the new one", explain=kerbside.last_words)
         assert first.uuid not in {c["uuid"] for c in kerbside.items("/api/v1/consoles")}
+        with libvirtd.frozen():
+            kerbside.stop()
     finally:
         if kerbside:
             kerbside.stop()
