@@ -185,12 +185,13 @@ class Libvirtd:
         finally:
             os.kill(pid, signal.SIGCONT)
 
-    def kill(self):
-        self.process.kill()
+    def end(self):
+        """And with it all guests, which are gone when this returns."""
+        self.process.stop()
 
     def stop(self):
         if self.process:
-            self.process.kill()
+            self.end()
         for port in self._ports:
             port.release()
         shutil.rmtree(self.folder, ignore_errors=True)

@@ -15,11 +15,8 @@ from spice import INPUTS, MSG_MAIN_INIT, OK, Client, Link
 
 
 class Site:
-    def __init__(self, folder):
-        self.authority = Authority()
-        x509 = self.authority.x509_dir(folder / "x509", "O=Lab,CN=hv1.example")
-        client = self.authority.issue(folder / "client", "CN=kerbside", client=True)
-        self.libvirtd = Libvirtd(folder / "libvirtd.log", x509=x509, client_x509=client)
+    def __init__(self, folder, authority, libvirtd):
+        self.authority, self.libvirtd = authority, libvirtd
         self.web = self.libvirtd.domain("web", owner="alice")
         self.kerbside = Kerbside(folder / "kerbside", [self.config()],
                                  policies={"default": {"grammar": "observe"}})
@@ -73,18 +70,20 @@ class Site:
         client.close()
         return self.kerbside.wait_audit("channel.refused", mark)
 
-    def stop(self):
-        try:
-            self.kerbside.stop()
-        finally:
-            self.libvirtd.stop()
-
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    held = Site(tmp_path_factory.mktemp("libvirt"))
-    yield held
-    held.stop()
+    folder = tmp_path_factory.mktemp("libvirt")
+    authority = Authority()
+    libvirtd = Libvirtd(folder / "libvirtd.log",
+                        x509=authority.x509_dir(folder / "x509", "O=Lab,CN=hv1.example"),
+                        client_x509=authority.issue(folder / "client", "CN=kerbside", client=True))
+    try:
+        held = Site(folder, authority, libvirtd)
+        yield held
+        held.kerbside.stop()
+    finally:
+        libvirtd.stop()
 
 
 @pytest.fixture
@@ -207,8 +206,8 @@ def test_a_libvirtd_that_hangs(site):
             assert "does not answer" in site.refresh()["error"]
         wait_until(lambda: site.refresh()["error"] is None, "it is listed again",
                    explain=site.kerbside.last_words)
-        site.opens(site.web)
     site.listed("web")
+    site.opens(site.web)
 
 
 def test_source_check(site, domain):
@@ -263,7 +262,7 @@ def test_a_libvirtd_that_ends(tmp_path):
             return {c["name"] for c in kerbside.items("/api/v1/consoles")}
 
         wait_until(lambda: names() == {"first"}, "it is listed", explain=kerbside.last_words)
-        libvirtd.kill()
+        libvirtd.end()
         row = kerbside.wait_audit("source.failed")
         assert "connecting" in row["detail"] and names() == {"first"}
         libvirtd.start()
