@@ -8,6 +8,9 @@ static const struct kb_source_driver *const drivers[] = {
     &kb_source_driver_static,    &kb_source_driver_http,       &kb_source_driver_proxmox,
     &kb_source_driver_openstack, &kb_source_driver_ovirt,      &kb_source_driver_shakenfist,
     &kb_source_driver_incus,     &kb_source_driver_opennebula, &kb_source_driver_kubevirt,
+#ifdef KB_WITH_LIBVIRT
+    &kb_source_driver_libvirt,
+#endif
 };
 
 const struct kb_source_driver *kb_source_driver_at(size_t index)

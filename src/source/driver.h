@@ -135,6 +135,7 @@ extern const struct kb_source_driver kb_source_driver_shakenfist;
 extern const struct kb_source_driver kb_source_driver_incus;
 extern const struct kb_source_driver kb_source_driver_opennebula;
 extern const struct kb_source_driver kb_source_driver_kubevirt;
+extern const struct kb_source_driver kb_source_driver_libvirt; /* where KB_WITH_LIBVIRT */
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 
