@@ -19,6 +19,7 @@ struct kb_cloud *kb_cloud_create(const struct kb_source_driver *driver,
     c->driver = driver;
     c->config = *config;
     *config = (struct kb_source_config){0};
+    c->instant = driver->instant && driver->instant(&c->config);
     if (driver->start)
         c->state = driver->start(&c->config);
     return c;

@@ -147,15 +147,18 @@ static uint64_t back_off(unsigned failures)
     return us < BACK_OFF_LAST ? us : BACK_OFF_LAST;
 }
 
-static void schedule(struct kb_source *source, int64_t retry_after)
+static void schedule(struct kb_source *source, const struct kb_source_call *call)
 {
     const struct kb_cloud *cloud = source->cloud;
     uint64_t every = cloud ? (uint64_t)cloud->config.refresh * 1000 : 0;
     source->due_us = 0;
-    if (!cloud || source->misconfigured || cloud->driver->instant)
+    if (!cloud || source->misconfigured)
         return;
-    if (source->failures) {
-        uint64_t wait = back_off(source->failures), asked = (uint64_t)retry_after * 1000;
+    if (cloud->instant) {
+        if (call->again)
+            source->due_us = kb_clock_us() + (uint64_t)call->again * 1000;
+    } else if (source->failures) {
+        uint64_t wait = back_off(source->failures), asked = (uint64_t)call->retry_after * 1000;
         source->due_us = kb_clock_us() + jittered(wait) + asked;
     } else if (every) {
         source->due_us = kb_clock_us() + jittered(every);
@@ -215,7 +218,7 @@ static void conclude(struct kb_sources *s, struct kb_source *source, enum kb_lis
         }
         succeeded(s, source, changed);
     }
-    schedule(source, call->retry_after);
+    schedule(source, call);
 }
 
 /* --- listing ---------------------------------------------------------------------------------- */
@@ -270,8 +273,9 @@ static void waited(struct kb_call *c)
 
 static void begin_waiting(struct kb_sources *s, struct kb_source *source)
 {
-    if (source->waiting || !source->cloud->driver->wait || s->stopping ||
-        source->state != KB_SOURCE_OK)
+    const struct kb_source_driver *driver = source->cloud->driver;
+    if (source->waiting || !driver->wait || s->stopping ||
+        (source->state != KB_SOURCE_OK && !driver->waits_always))
         return;
     struct kb_call *c = kb_call_create(s, source, WAIT_LIMIT_MS);
     c->work = work_wait;
@@ -316,6 +320,7 @@ static void list_here(struct kb_sources *s, struct kb_source *source)
     conclude(s, source, result, &map, &call);
     kb_consoles_destroy(&map);
     let_go(&source->promised, source);
+    begin_waiting(s, source);
 }
 
 void kb_source_list_now(struct kb_sources *s, struct kb_source *source)
@@ -332,7 +337,7 @@ void kb_source_list_now(struct kb_sources *s, struct kb_source *source)
     source->asked = NULL;
     source->due_us = 0;
     source->refresh_began = kb_clock_us();
-    if (source->cloud->driver->instant) {
+    if (source->cloud->instant) {
         list_here(s, source);
         return;
     }

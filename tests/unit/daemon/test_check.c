@@ -62,7 +62,8 @@ static void test_warning(void **state)
 static void test_bad_source(void **state)
 {
     check(*state, "sources: [{source: a, type: static}]\n", 2, "",
-          "@/kerbside.yaml:1: sources[0].consoles: source a is not loaded: is required\n"
+          "@/kerbside.yaml:1: sources[0].consoles: source a is not loaded: is required "
+          "where there is no path\n"
           "@/kerbside.yaml: would be taken, but without 1 source\n");
 }
 
