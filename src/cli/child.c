@@ -71,6 +71,7 @@ static void become(char **words, char **env, int fd, pid_t parent)
         _exit(127); /* it ended before the line above */
     if (fd >= 0)
         fcntl(fd, F_SETFD, 0);
+    signal(SIGPIPE, SIG_DFL);
     sigprocmask(SIG_SETMASK, &none, NULL);
     execvpe(words[0], words, env);
     dprintf(STDERR_FILENO, "kerbside: %s: %s\n", words[0], strerrordesc_np(errno));

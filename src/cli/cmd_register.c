@@ -117,6 +117,8 @@ static bool read_ticket(struct agent *a)
 {
     char line[TICKET_MAX + 3] = "";
     kb_auto_fclose FILE *f = fopen(a->o->ticket_file, "re");
+    if (f)
+        setvbuf(f, NULL, _IONBF, 0); /* no copy of it stays behind */
     bool ok = f && (fgets(line, sizeof line, f) || feof(f));
     line[strcspn(line, "\r\n")] = '\0';
     if (!ok)
@@ -349,6 +351,8 @@ static int run(struct agent *a)
     sigaddset(&signals, SIGHUP);
     sigaddset(&signals, SIGCHLD);
     sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN); /* a daemon that goes while it is written to is no end of ours */
+    signal(SIGCHLD, SIG_DFL); /* who started us may have ignored it */
     int status = keep(a, &signals);
     withdraw(a); /* first, so that nobody is sent to a server that is going */
     kb_child_stop(&a->child);

@@ -27,7 +27,6 @@ struct kb_console_files {
     int inotify;      /* -1: there is none to be had */
     pthread_mutex_t lock;
     int around, inside; /* watches: of folder, and of path where that is one; -1: none */
-    atomic_bool read;   /* once at least */
 };
 
 /* --- watching --------------------------------------------------------------------------------- */
@@ -192,7 +191,7 @@ static bool settle(struct kb_console_files *f, struct kb_source_call *call, stru
         names_finish(n);
         if (!find_names(f->path, n))
             return kb_call_failed(call, "%s: %s", f->path, strerrordesc_np(errno));
-        if (!f->read || !is_fresh(n) || kb_clock_us() >= until_us || kb_call_stopped(call))
+        if (!is_fresh(n) || kb_clock_us() >= until_us || kb_call_stopped(call))
             return true;
         nanosleep(&(struct timespec){.tv_nsec = 50 * 1000000}, NULL);
     }
@@ -230,11 +229,8 @@ bool kb_console_files_read(struct kb_console_files *f, struct kb_source_call *ca
         for (size_t i = 0; i < names.count && ok; i++)
             ok = read_one(call, names.list[i], map);
         struct kb_hash after = stamp_of(&names);
-        if (!f->read || kb_hash_equal(&before, &after) || kb_clock_us() >= until) {
-            if (ok)
-                f->read = true;
+        if (kb_hash_equal(&before, &after) || kb_clock_us() >= until)
             return ok;
-        }
         kb_consoles_destroy(map); /* it changed under our eyes */
         *call->why = '\0';
     }
