@@ -12,8 +12,9 @@ struct kb_console_files;
 struct kb_console_files *kb_console_files_create(const char *path);
 void kb_console_files_destroy(struct kb_console_files *f); /* takes NULL */
 
-/* Reads all of it into the map. A file that somebody is writing right now is waited for. False with call->why when any part cannot be read: there is no half of a list. What
- * changes after it began is told by kb_console_files_wait. */
+/* Reads all of it into the map. A file that somebody is writing right now is waited for. False with
+ * call->why when any part cannot be read: there is no half of a list. What changes after it began
+ * is told by kb_console_files_wait. */
 bool kb_console_files_read(struct kb_console_files *f, struct kb_source_call *call,
                            struct kb_console **map);
 /* Waits up to ms for a change. 1: there was one; 0: none; -1: this machine cannot tell. */
