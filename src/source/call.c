@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/priority.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,7 @@ static void come_back(struct kb_message *m)
 static void *run(void *arg)
 {
     struct kb_call *c = arg;
+    kb_thread_give_way(); /* a list of thousands takes a while to read, and no session waits for it */
     c->work(c);
     c->message.run = come_back;
     kb_mailbox_post(&c->sources->worker.box, &c->message);
