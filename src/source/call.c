@@ -90,7 +90,7 @@ static void come_back(struct kb_message *m)
 static void *run(void *arg)
 {
     struct kb_call *c = arg;
-    kb_thread_give_way(); /* a list of thousands takes a while to read, and no session waits for it */
+    kb_thread_give_way(); /* a list of thousands takes a while to read; nobody waits for it */
     c->work(c);
     c->message.run = come_back;
     kb_mailbox_post(&c->sources->worker.box, &c->message);
