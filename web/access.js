@@ -22,6 +22,7 @@ const ROLES = [
   ["auditor", "auditor: reads the audit"],
   ["operator", "operator: watches and ends sessions"],
   ["admin", "admin: everything, and users and keys"],
+  ["agent", "agent: announces machines, sees nothing"],
   ["none", "none: what identity.roles in the configuration gives"],
 ];
 const PASSWORD_MIN = 8;

@@ -49,6 +49,8 @@ const EVENTS = [
   "console.changed",
   "console.removed",
   "console.direct",
+  "machine.registered",
+  "machine.left",
   "config.reloaded",
   "config.rejected",
   "apikey.created",

@@ -3,10 +3,10 @@
 
 _kerbside() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} program=${COMP_WORDS[0]}
-    local word skip='' words=() i help option roles='admin operator auditor broker user none'
+    local word skip='' words=() i help option roles='admin operator auditor broker user agent none'
     COMPREPLY=()
     case $prev in
-    -c | --config | --cacert | -o | --output)
+    -c | --config | --cacert | --key-file | --ticket-file | -o | --output)
         mapfile -t COMPREPLY < <(compgen -f -- "$cur")
         return
         ;;
@@ -23,7 +23,7 @@ _kerbside() {
         elif [[ $word == -* ]]; then
             # Does it take a value? Any command that knows it says so.
             case $word in
-            --json | --follow | --reusable | --password-stdin | --help | -h) ;;
+            --json | --follow | --reusable | --restart | --password-stdin | --help | -h) ;;
             *) skip=1 ;;
             esac
         else

@@ -5,6 +5,7 @@
 #include "cli/command.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <locale.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -50,6 +51,8 @@ static const struct kb_cli_command commands[] = {
      kb_cmd_apikey_create},
     {"apikey", "list", "", 0, 0, TALK, "API keys", kb_cmd_apikey_list},
     {"apikey", "revoke", "ID", 1, 1, TALK, "revoke an API key", kb_cmd_apikey_revoke},
+    {"register", NULL, "[-- COMMAND...]", 0, INT_MAX, "UCKsNaHitBOLFEZ",
+     "announce this machine's SPICE server as a console, and keep it announced", kb_cmd_register},
 };
 
 #define COMMANDS (sizeof commands / sizeof *commands)
@@ -86,7 +89,7 @@ static const struct option_spec {
     {'e', false, "event", "NAME", "only this event, such as session.started", AT(event)},
     {'n', true, "limit", "N", "the newest N (100)", AT(limit)},
     {'f', false, "follow", NULL, "go on with what comes", AT(follow)},
-    {'l', false, "role", "ROLE", "admin, operator, auditor, broker, user or none", AT(role)},
+    {'l', false, "role", "ROLE", "admin, operator, auditor, broker, user, agent or none", AT(role)},
     {'p', false, "password-stdin", NULL, "read the password from standard input",
      AT(password_stdin)},
     {'x', false, "expires-in", "TIME", "the key's life, such as 720h; default: for ever",
@@ -97,6 +100,23 @@ static const struct option_spec {
      AT(start_within)},
     {'M', false, "max-session", "TIME", "the session's longest time", AT(max_session)},
     {'A', false, "client-address", "ADDRESS", "only from this address", AT(client_address)},
+    {'K', false, "key-file", "FILE", "the API key is in it; default: KERBSIDE_API_KEY",
+     AT(key_file)},
+    {'N', false, "name", "NAME", "the machine's; default: its host name", AT(name)},
+    {'a', false, "address", "ADDRESS", "where it is; default: where kerbside sees it come from",
+     AT(address)},
+    {'H', false, "hostname", "NAME", "a name that its certificate may have", AT(hostname)},
+    {'i', false, "port", "PORT", "the SPICE server's plain port", AT(port)},
+    {'t', false, "tls-port", "PORT", "the SPICE server's TLS port", AT(tls_port)},
+    {'B', false, "host-subject", "SUBJECT", "the subject that its certificate has",
+     AT(host_subject)},
+    {'O', false, "owner", "NAME", "whom the machine belongs to", AT(owner)},
+    {'L', false, "lease", "TIME", "for how long it is announced each time (60s)", AT(lease)},
+    {'F', false, "ticket-file", "FILE", "the SPICE password of a server that has one already",
+     AT(ticket_file)},
+    {'E', false, "ticket-env", "NAME", "tell the command its ticket in this variable",
+     AT(ticket_env)},
+    {'Z', false, "restart", NULL, "start the command again when it ends", AT(restart)},
     {'R', false, "reusable", NULL, "more than one session, one after the other", AT(reusable)},
 #undef AT
 };

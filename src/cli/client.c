@@ -17,32 +17,60 @@
 #define CONNECT_SECONDS 10L
 #define ANSWER_SECONDS 120L
 #define PAGE 1000
+#define KEY_MAX 256
 
 struct kb_client {
     CURL *curl;
     char *base;          /* "https://host:port", "http://localhost" with socket */
     char *socket;        /* the admin socket, or NULL */
     char *authorization; /* "Authorization: Bearer ...", or NULL */
+    long patience;       /* seconds for an answer */
+    long http_status;    /* of the last answer; 0: none */
     char problem[CURL_ERROR_SIZE];
 };
 
-static bool use_url(struct kb_client *c, const char *url, const char *cacert, int *status)
+/* The key's file, else the environment. False, said on stderr. */
+static bool find_key(const char *file, struct kb_secret *key)
 {
-    const char *key = getenv("KERBSIDE_API_KEY");
+    const char *from_env = getenv("KERBSIDE_API_KEY");
+    char line[KEY_MAX] = "";
+    if (!file) {
+        kb_secret_set(key, from_env);
+        if (!*kb_secret_text(key))
+            fprintf(stderr, "kerbside: with a URL, KERBSIDE_API_KEY must hold an API key\n");
+        return *kb_secret_text(key);
+    }
+    kb_auto_fclose FILE *f = fopen(file, "re");
+    if (!f) {
+        fprintf(stderr, "kerbside: %s: %s\n", file, strerrordesc_np(errno));
+        return false;
+    }
+    setvbuf(f, NULL, _IONBF, 0); /* no copy of the key stays behind */
+    if (fgets(line, sizeof line, f))
+        line[strcspn(line, " \t\r\n")] = '\0';
+    kb_secret_set(key, line);
+    kb_wipe(line, sizeof line);
+    if (!*kb_secret_text(key))
+        fprintf(stderr, "kerbside: %s: there is no API key in it\n", file);
+    return *kb_secret_text(key);
+}
+
+static bool use_url(struct kb_client *c, const char *url, const char *cacert, const char *key_file,
+                    int *status)
+{
+    kb_auto(kb_secret_finish) struct kb_secret key = {0};
     *status = KB_EXIT_USAGE;
     if (strncasecmp(url, "https://", 8) != 0) {
         fprintf(stderr, "kerbside: the URL must begin with https://, the API key is a secret\n");
         return false;
     }
-    if (!key || !*key) {
-        fprintf(stderr, "kerbside: with a URL, KERBSIDE_API_KEY must hold an API key\n");
+    if (!find_key(key_file, &key))
         return false;
-    }
     size_t len = strlen(url);
     while (len > 0 && url[len - 1] == '/')
         len--;
     c->base = kb_printf("%.*s", (int)len, url);
-    c->authorization = kb_printf("Authorization: Bearer %s", key);
+    c->authorization = kb_printf("Authorization: Bearer %s", kb_secret_text(&key));
     if (cacert)
         curl_easy_setopt(c->curl, CURLOPT_CAINFO, cacert);
     return true;
@@ -77,7 +105,9 @@ struct kb_client *kb_client_create(const struct kb_cli_options *o, int *status)
     const char *url = o->url ? o->url : o->config ? NULL : getenv("KERBSIDE_URL");
     bool good = false;
     if (c->curl)
-        good = url && *url ? use_url(c, url, o->cacert, status) : use_socket(c, o->config, status);
+        good = url && *url ? use_url(c, url, o->cacert, o->key_file, status)
+                           : use_socket(c, o->config, status);
+    c->patience = ANSWER_SECONDS;
     if (good)
         return c;
     kb_client_destroy(c);
@@ -96,6 +126,16 @@ void kb_client_destroy(struct kb_client *c)
     free(c->socket);
     free(c);
     curl_global_cleanup();
+}
+
+void kb_client_set_patience(struct kb_client *c, long seconds)
+{
+    c->patience = seconds;
+}
+
+long kb_client_http_status(const struct kb_client *c)
+{
+    return c->http_status;
 }
 
 static void add_encoded(struct kb_buf *b, const char *s)
@@ -197,7 +237,7 @@ static int transfer(struct kb_client *c, const char *method, const char *path, j
     curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, answer);
     curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->problem);
     curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT, CONNECT_SECONDS);
-    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, ANSWER_SECONDS);
+    curl_easy_setopt(c->curl, CURLOPT_TIMEOUT, c->patience);
     curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     CURLcode code = curl_easy_perform(c->curl);
     long status = 0;
@@ -207,6 +247,7 @@ static int transfer(struct kb_client *c, const char *method, const char *path, j
         kb_wipe(text, strlen(text));
     free(text);
     json_decref(body);
+    c->http_status = code == CURLE_OK ? status : 0;
     if (code != CURLE_OK)
         return unreachable(c, code);
     return status >= 200 && status < 300 ? KB_EXIT_DONE : refused(answer, status);

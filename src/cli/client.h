@@ -14,6 +14,10 @@ struct kb_client;
 /* NULL with *status set. */
 struct kb_client *kb_client_create(const struct kb_cli_options *o, int *status);
 void kb_client_destroy(struct kb_client *c);
+/* How long an answer may take; two minutes where nobody says. */
+void kb_client_set_patience(struct kb_client *c, long seconds);
+/* Of the last call: 100..599, 0 when there was no answer. */
+long kb_client_http_status(const struct kb_client *c);
 
 /* A path with texts put in: each %s of format is percent-encoded first. The caller frees. */
 char *kb_client_path(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -17,7 +17,9 @@ struct kb_cli_options {
     const char *output, *role, *since, *until, *console, *user, *event, *source, *reason, *limit;
     const char *expires_in, *cidr, *query, *start_within, *max_session, *client_address;
     const char *grant, *groups, *policy;
-    bool json, password_stdin, follow, reusable, help;
+    const char *key_file, *name, *address, *hostname, *port, *tls_port, *host_subject, *owner;
+    const char *lease, *ticket_file, *ticket_env;
+    bool json, password_stdin, follow, reusable, restart, help;
     char **args;
     int arg_count;
 };
@@ -56,5 +58,6 @@ int kb_cmd_user_remove(const struct kb_cli_options *o);
 int kb_cmd_apikey_create(const struct kb_cli_options *o);
 int kb_cmd_apikey_list(const struct kb_cli_options *o);
 int kb_cmd_apikey_revoke(const struct kb_cli_options *o);
+int kb_cmd_register(const struct kb_cli_options *o);
 
 #endif

@@ -23,9 +23,16 @@ int kb_check_main(const char *file)
         return 2;
     }
     size_t consoles = 0;
-    for (size_t i = 0; i < c->source_count; i++)
-        consoles += c->sources[i].console_count;
     unsigned bad = c->bad_sources;
+    for (size_t i = 0; i < c->source_count; i++) {
+        size_t in_files;
+        char why[256];
+        if (!kb_source_files_check(&c->sources[i], &in_files, why)) {
+            fprintf(stderr, "%s (source %s)\n", why, c->sources[i].name);
+            bad++;
+        }
+        consoles += c->sources[i].console_count + in_files;
+    }
     if (bad)
         fprintf(stderr, "%s: would be taken, but without %u source%s\n", file, bad, plural(bad));
     else

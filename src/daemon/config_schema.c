@@ -118,8 +118,13 @@ static const struct kb_config_key listen_keys[] = {
 };
 
 static const struct kb_config_choice roles[] = {
-    {"user", KB_ROLE_USER},         {"broker", KB_ROLE_BROKER}, {"auditor", KB_ROLE_AUDITOR},
-    {"operator", KB_ROLE_OPERATOR}, {"admin", KB_ROLE_ADMIN},   {NULL, 0},
+    {"user", KB_ROLE_USER},
+    {"broker", KB_ROLE_BROKER},
+    {"auditor", KB_ROLE_AUDITOR},
+    {"operator", KB_ROLE_OPERATOR},
+    {"admin", KB_ROLE_ADMIN},
+    {"agent", KB_ROLE_AGENT},
+    {NULL, 0},
 };
 
 #define ROLE(member) .offset = offsetof(struct kb_role_rule, member)
@@ -206,7 +211,7 @@ static const struct kb_config_key source_keys[] = {
     {"timeout", kb_config_read_duration, SOURCE(config.timeout), "10s", SECOND / 10, 5 * MINUTE},
     {"address_map", kb_config_read_address_map, .offset = 0},
     /* Last, for drivers that take it. */
-    {"consoles", kb_config_read_consoles, .offset = 0, .required = true},
+    {"consoles", kb_config_read_consoles, .offset = 0},
 };
 
 #define CONSOLE(member) .offset = offsetof(struct kb_static_console, member)
@@ -222,6 +227,7 @@ static const struct kb_config_key console_keys[] = {
     {"ticket", kb_config_read_secret, CONSOLE(ticket), .max = 59},
     {"host_subject", kb_config_read_pin, CONSOLE(host_subject), .max = 1024},
     {"owner", kb_config_read_text, CONSOLE(owner), .max = 255},
+    /* Last, because files of consoles do not take it. */
     {"policy", kb_config_read_policy_name, CONSOLE(policy)},
 };
 

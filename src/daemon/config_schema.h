@@ -42,6 +42,10 @@ size_t kb_config_driver_keys(const struct kb_source_driver *driver, struct kb_co
 /* Moves the settings into the draft's configuration; config_driver.c. */
 void kb_config_take_settings(struct kb_config_source_draft *draft);
 
+/* Reads a file of consoles for drivers whose consoles stand in files; any thread. config_sources.c.
+ */
+kb_static_read kb_config_read_console_file;
+
 /* Readers of one key each. */
 kb_config_read kb_config_read_listen;          /* config.c */
 kb_config_read kb_config_read_accept;          /* config.c */

@@ -66,14 +66,6 @@ void kb_config_read_pin(struct kb_config_reader *r, const struct kb_config_key *
 
 /* --- consoles --------------------------------------------------------------------------------- */
 
-static void console_finish(struct kb_static_console *c)
-{
-    struct kb_source_config one = {.consoles = kb_calloc(1, sizeof *c), .console_count = 1};
-    *one.consoles = *c;
-    kb_source_config_finish(&one);
-    *c = (struct kb_static_console){0};
-}
-
 static void check_console(struct kb_config_reader *r, const yaml_node_t *node,
                           const struct kb_static_console *c)
 {
@@ -114,7 +106,7 @@ static void add_console(struct kb_config_reader *r, struct kb_config_source_draf
         kb_config_warn(r, node, "uuid %.64s is there twice, first on line %zu; the last one counts",
                        c->uuid, s->line);
         at = s->index;
-        console_finish(&draft->config.consoles[at]);
+        kb_static_console_finish(&draft->config.consoles[at]);
     } else {
         s = kb_zalloc(sizeof *s);
         s->uuid = kb_strdup(c->uuid);
@@ -125,6 +117,15 @@ static void add_console(struct kb_config_reader *r, struct kb_config_source_draf
     s->line = kb_config_line(node);
     draft->config.consoles[at] = *c;
     draft->places[at] = (struct kb_config_place){.node = node, .index = index};
+}
+
+static void read_console(struct kb_config_reader *r, yaml_node_t *node, size_t keys,
+                         struct kb_static_console *c)
+{
+    size_t problems = r->problems->errors + r->source_problems;
+    kb_config_read_mapping(r, node, kb_config_console.keys, keys, c);
+    if (r->problems->errors + r->source_problems == problems)
+        check_console(r, node, c);
 }
 
 void kb_config_read_consoles(struct kb_config_reader *r, const struct kb_config_key *key,
@@ -143,16 +144,102 @@ void kb_config_read_consoles(struct kb_config_reader *r, const struct kb_config_
         yaml_node_t *item = kb_config_node(r->document, items[i]);
         struct kb_static_console c = {0};
         size_t before = kb_config_enter_index(r, i);
-        unsigned problems = r->source_problems;
-        kb_config_read_mapping(r, item, kb_config_console.keys, kb_config_console.count, &c);
-        if (r->source_problems == problems)
-            check_console(r, item, &c);
+        read_console(r, item, kb_config_console.count, &c);
         if (c.uuid)
             add_console(r, draft, &map, item, i, &c);
         else
-            console_finish(&c);
+            kb_static_console_finish(&c);
         kb_config_leave(r, before);
     }
+}
+
+/* --- files of consoles ------------------------------------------------------------------------ */
+
+struct file_list {
+    struct kb_static_console *list;
+    size_t count;
+};
+
+/* One console, or a list of them. What else holds for all of a source's is the source's to look at.
+ */
+static void read_file_root(struct kb_config_reader *r, yaml_node_t *root, struct file_list *f)
+{
+    const size_t keys = kb_config_console.count - 1; /* policies are the configuration's */
+    yaml_node_item_t *items;
+    if (root->type == YAML_MAPPING_NODE) {
+        f->list = kb_calloc(1, sizeof *f->list);
+        read_console(r, root, keys, &f->list[f->count++]);
+        return;
+    }
+    size_t count;
+    if (!kb_config_items(r, root, &items, &count))
+        return;
+    f->list = kb_calloc(count, sizeof *f->list);
+    for (size_t i = 0; i < count && r->budget; i++) {
+        size_t before = kb_config_enter_index(r, i);
+        read_console(r, kb_config_node(r->document, items[i]), keys, &f->list[f->count++]);
+        kb_config_leave(r, before);
+    }
+}
+
+/* The first problem; there is room for one in the source's state. */
+static char *first_problem(struct kb_config_problems *problems)
+{
+    kb_auto(kb_buf_finish) struct kb_buf text = {0};
+    kb_config_problems_print(problems, &text);
+    kb_buf_add(&text, "", 1);
+    const char *line = (const char *)text.data;
+    return kb_printf("%.*s%s", (int)strcspn(line, "\n"), line,
+                     problems->errors > 1 ? " (and more)" : "");
+}
+
+bool kb_config_read_console_file(const char *path, struct kb_static_console **list, size_t *count,
+                                 char **why)
+{
+    kb_auto(kb_config_wipe) struct kb_buf text = {0};
+    const char *unread = kb_config_read_file(path, KB_CONFIG_FILE_MAX, false, &text);
+    if (unread) {
+        *why = kb_printf("%s: %s", path, unread);
+        return false;
+    }
+    struct kb_config_problems problems = {0};
+    struct kb_config_document document;
+    struct file_list found = {0};
+    if (kb_config_document_parse(&document, path, 0, kb_buf_span(&text), &problems)) {
+        struct kb_config_reader r = {
+            .problems = &problems, .document = &document, .budget = KB_CONFIG_BUDGET};
+        yaml_node_t *root = kb_config_document_root(&document);
+        if (root)
+            read_file_root(&r, root, &found);
+        else
+            kb_config_error(&r, NULL, "the file is empty; [] is a list without a console");
+    }
+    kb_config_document_finish(&document);
+    bool ok = problems.errors == 0;
+    if (ok) {
+        *list = found.list;
+        *count = found.count;
+    } else {
+        *why = first_problem(&problems);
+        kb_static_consoles_finish(found.list, found.count);
+    }
+    kb_config_problems_finish(&problems);
+    return ok;
+}
+
+/* Consoles stand here or in files, never both: which one of two with one uuid would count? */
+static void check_where(struct kb_config_reader *r, yaml_node_t *node,
+                        const struct kb_config_source_draft *draft)
+{
+    const yaml_node_t *list = kb_config_peek(r, node, "consoles");
+    bool here = !kb_config_is_empty(list);
+    const char *path = kb_setting_text(&draft->config, "path");
+    size_t before = kb_config_enter(r, "consoles");
+    if (!here && !path)
+        kb_config_error(r, node, "is required where there is no path");
+    else if (here && path)
+        kb_config_error(r, list, "is there, and so is path");
+    kb_config_leave(r, before);
 }
 
 /* What only the whole source can tell: whether its tls setting leaves a way to each console. */
@@ -247,6 +334,11 @@ static void read_keys(struct kb_config_reader *r, yaml_node_t *node, const char 
     }
     kb_config_read_mapping(r, node, keys, count, draft);
     kb_config_take_settings(draft);
+    if (!draft->driver || !draft->driver->takes_consoles)
+        return;
+    draft->config.read_file = kb_config_read_console_file;
+    if (draft->config.type)
+        check_where(r, node, draft);
 }
 
 static void read_source(struct kb_config_reader *r, struct kb_config *c, yaml_node_t *node)

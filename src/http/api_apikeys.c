@@ -40,7 +40,7 @@ static bool are_networks(const char *list)
 static const char *find_problem(const char *role, const char *cidrs, int64_t expires_at)
 {
     if (kb_role_parse(role) == KB_ROLE_NONE && strcmp(role, "none") != 0)
-        return "\"role\" must be admin, operator, auditor, broker, user or none";
+        return "\"role\" must be admin, operator, auditor, broker, user, agent or none";
     if (expires_at && expires_at <= kb_clock_wall_ms())
         return "\"expires_at\" is over already";
     if (!are_networks(cidrs))

@@ -185,11 +185,17 @@ void kb_api_me(struct kb_request *r)
 {
     static const char *const via[] = {"nothing", "login", "cookie", "apikey", "admin_socket"};
     static const char *const actions[KB_ACTIONS] = {
-        [KB_MAY_LIST_CONSOLES] = "list_consoles",       [KB_MAY_OPEN_CONSOLE] = "open_console",
-        [KB_MAY_GRANT_FOR_OTHERS] = "grant_for_others", [KB_MAY_LIST_GRANTS] = "list_grants",
-        [KB_MAY_LIST_SOURCES] = "list_sources",         [KB_MAY_LIST_SESSIONS] = "list_sessions",
-        [KB_MAY_END_SESSION] = "end_session",           [KB_MAY_READ_AUDIT] = "read_audit",
-        [KB_MAY_MANAGE_USERS] = "manage_users",         [KB_MAY_OPEN_DIRECT] = "open_direct",
+        [KB_MAY_LIST_CONSOLES] = "list_consoles",
+        [KB_MAY_OPEN_CONSOLE] = "open_console",
+        [KB_MAY_GRANT_FOR_OTHERS] = "grant_for_others",
+        [KB_MAY_LIST_GRANTS] = "list_grants",
+        [KB_MAY_LIST_SOURCES] = "list_sources",
+        [KB_MAY_LIST_SESSIONS] = "list_sessions",
+        [KB_MAY_END_SESSION] = "end_session",
+        [KB_MAY_READ_AUDIT] = "read_audit",
+        [KB_MAY_MANAGE_USERS] = "manage_users",
+        [KB_MAY_OPEN_DIRECT] = "open_direct",
+        [KB_MAY_REGISTER] = "register",
     };
     json_t *may = json_array();
     for (int a = 0; a < KB_ACTIONS; a++)

@@ -40,7 +40,7 @@ static bool check_role(struct kb_request *r, const char *role)
     if (kb_role_parse(role) != KB_ROLE_NONE || strcmp(role, "none") == 0)
         return true;
     kb_reply_error(r, 422, "invalid_field",
-                   "\"role\" must be admin, operator, auditor, broker, user or none");
+                   "\"role\" must be admin, operator, auditor, broker, user, agent or none");
     return false;
 }
 

@@ -84,6 +84,12 @@ static bool read_value(json_t *v, const struct kb_json_field *f, const char **pr
             return false;
         *(bool *)f->to = json_is_true(v);
         return true;
+    case KB_JSON_PORT:
+        *problem = "must be a port, 1 to 65535";
+        if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 65535)
+            return false;
+        *(uint16_t *)f->to = (uint16_t)json_integer_value(v);
+        return true;
     case KB_JSON_TEXTS:
         return read_texts(v, f, problem);
     case KB_JSON_DURATION:

@@ -125,6 +125,7 @@ enum kb_json_kind {
     KB_JSON_TEXT,     /* const char **: UTF-8 without hidden characters, 1..max bytes */
     KB_JSON_SECRET,   /* const char **: any text of 1..max bytes */
     KB_JSON_BOOL,     /* bool * */
+    KB_JSON_PORT,     /* uint16_t *, a whole number of 1..65535 */
     KB_JSON_DURATION, /* int64_t *, ms; "60s" */
     KB_JSON_TIME,     /* int64_t *, wall clock ms */
     KB_JSON_TEXTS,    /* char **, freed by the caller: a text or an array of up to 64 of them, each

@@ -51,6 +51,11 @@ const struct kb_route kb_routes[] = {
      kb_api_source_refresh},
     {"POST", "/api/v1/sources/{source}/check", WEB, false, MAY(LIST_SOURCES), kb_api_source_check},
 
+    {"PUT", "/api/v1/sources/{source}/machines/{name}", WEB, false, MAY(REGISTER),
+     kb_api_machine_register},
+    {"DELETE", "/api/v1/sources/{source}/machines/{name}", WEB, false, MAY(REGISTER),
+     kb_api_machine_deregister},
+
     {"GET", "/api/v1/consoles", WEB, false, MAY(LIST_CONSOLES), kb_api_consoles},
     {"GET", "/api/v1/consoles/{source}/{uuid}", WEB, false, MAY(LIST_CONSOLES), kb_api_console},
     {"GET", "/api/v1/consoles/{source}/{uuid}/diagnosis", WEB, false, MAY(LIST_SESSIONS),

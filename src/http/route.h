@@ -43,6 +43,8 @@ void kb_api_sources(struct kb_request *r);
 void kb_api_source(struct kb_request *r);
 void kb_api_source_refresh(struct kb_request *r);
 void kb_api_source_check(struct kb_request *r);
+void kb_api_machine_register(struct kb_request *r);
+void kb_api_machine_deregister(struct kb_request *r);
 /* api_consoles.c */
 void kb_api_consoles(struct kb_request *r);
 void kb_api_console(struct kb_request *r);

@@ -8,6 +8,7 @@
 
 enum kb_role {
     KB_ROLE_NONE,
+    KB_ROLE_AGENT,    /* announces machines, and sees nothing */
     KB_ROLE_USER,     /* sees and opens consoles */
     KB_ROLE_BROKER,   /* makes grants for others */
     KB_ROLE_AUDITOR,  /* reads the audit */
@@ -26,6 +27,7 @@ enum kb_action {
     KB_MAY_READ_AUDIT,
     KB_MAY_MANAGE_USERS, /* users and API keys */
     KB_MAY_OPEN_DIRECT,  /* a .vv to the hypervisor itself */
+    KB_MAY_REGISTER,     /* announce a machine */
     KB_ACTIONS
 };
 

@@ -4,8 +4,9 @@
 #include <string.h>
 
 static const char *const names[] = {
-    [KB_ROLE_NONE] = "none",       [KB_ROLE_USER] = "user",         [KB_ROLE_BROKER] = "broker",
-    [KB_ROLE_AUDITOR] = "auditor", [KB_ROLE_OPERATOR] = "operator", [KB_ROLE_ADMIN] = "admin",
+    [KB_ROLE_NONE] = "none",     [KB_ROLE_AGENT] = "agent",     [KB_ROLE_USER] = "user",
+    [KB_ROLE_BROKER] = "broker", [KB_ROLE_AUDITOR] = "auditor", [KB_ROLE_OPERATOR] = "operator",
+    [KB_ROLE_ADMIN] = "admin",
 };
 #define ROLES (sizeof names / sizeof *names)
 
@@ -16,7 +17,7 @@ const char *kb_role_name(enum kb_role r)
 
 enum kb_role kb_role_parse(const char *name)
 {
-    for (size_t i = KB_ROLE_USER; name && i < ROLES; i++)
+    for (size_t i = KB_ROLE_AGENT; name && i < ROLES; i++)
         if (strcmp(name, names[i]) == 0)
             return (enum kb_role)i;
     return KB_ROLE_NONE;
@@ -37,6 +38,7 @@ static const unsigned table[KB_ACTIONS] = {
     [KB_MAY_READ_AUDIT] = MAY(AUDITOR) | MAY(OPERATOR) | MAY(ADMIN),
     [KB_MAY_MANAGE_USERS] = MAY(ADMIN),
     [KB_MAY_OPEN_DIRECT] = MAY(ADMIN),
+    [KB_MAY_REGISTER] = MAY(AGENT) | MAY(ADMIN),
 };
 
 bool kb_role_may(enum kb_role role, enum kb_action a)

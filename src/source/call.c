@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/priority.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,7 @@ struct kb_cloud *kb_cloud_create(const struct kb_source_driver *driver,
     c->driver = driver;
     c->config = *config;
     *config = (struct kb_source_config){0};
+    c->instant = driver->instant && driver->instant(&c->config);
     if (driver->start)
         c->state = driver->start(&c->config);
     return c;
@@ -88,6 +90,7 @@ static void come_back(struct kb_message *m)
 static void *run(void *arg)
 {
     struct kb_call *c = arg;
+    kb_thread_give_way(); /* a list of thousands takes a while to read; nobody waits for it */
     c->work(c);
     c->message.run = come_back;
     kb_mailbox_post(&c->sources->worker.box, &c->message);

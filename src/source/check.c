@@ -66,14 +66,14 @@ bool kb_check_failed(struct kb_source_call *call, const char *step, const char *
     return false;
 }
 
-static void check_list(struct kb_source_call *call, const struct kb_source_driver *driver)
+static void check_list(struct kb_source_call *call, const struct kb_cloud *cloud)
 {
-    if (driver->instant) {
-        kb_check_ok(call, "list", "the configuration itself lists its consoles");
+    if (cloud->instant) {
+        kb_check_ok(call, "list", "it is listed without asking anybody");
         return;
     }
     struct kb_console *map = NULL;
-    enum kb_listed listed = driver->list(call, &map);
+    enum kb_listed listed = cloud->driver->list(call, &map);
     size_t count = HASH_COUNT(map);
     if (listed == KB_LIST_FAILED)
         kb_check_failed(call, "list", "Look at the rights of the account that the source uses.");
@@ -110,7 +110,7 @@ bool kb_source_check(struct kb_sources *s, const char *name, struct kb_check *ch
     call.stop = &b.cloud->stop;
     kb_check_ok(&call, "configuration", "type %s", b.cloud->driver->type);
     if (!b.cloud->driver->check || b.cloud->driver->check(&call))
-        check_list(&call, b.cloud->driver);
+        check_list(&call, b.cloud);
     kb_cloud_unref(b.cloud);
     return true;
 }

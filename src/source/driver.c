@@ -5,9 +5,10 @@
 #include <string.h>
 
 static const struct kb_source_driver *const drivers[] = {
-    &kb_source_driver_static,    &kb_source_driver_http,       &kb_source_driver_proxmox,
-    &kb_source_driver_openstack, &kb_source_driver_ovirt,      &kb_source_driver_shakenfist,
-    &kb_source_driver_incus,     &kb_source_driver_opennebula, &kb_source_driver_kubevirt,
+    &kb_source_driver_static,     &kb_source_driver_http,       &kb_source_driver_proxmox,
+    &kb_source_driver_openstack,  &kb_source_driver_ovirt,      &kb_source_driver_shakenfist,
+    &kb_source_driver_incus,      &kb_source_driver_opennebula, &kb_source_driver_kubevirt,
+    &kb_source_driver_registered,
 #ifdef KB_WITH_LIBVIRT
     &kb_source_driver_libvirt,
 #endif
@@ -35,10 +36,11 @@ bool kb_source_type_known(const char *type)
 
 static const struct kb_setting *setting(const struct kb_source_config *c, const char *key)
 {
+    static const struct kb_setting absent;
     const struct kb_source_driver *driver = kb_source_driver_find(c->type);
-    for (size_t i = 0; i < c->setting_count; i++)
+    for (size_t i = 0; i < driver->key_count; i++)
         if (strcmp(driver->keys[i].name, key) == 0)
-            return &c->settings[i];
+            return i < c->setting_count ? &c->settings[i] : &absent;
     abort(); /* a key that the driver's own table lacks */
 }
 

@@ -52,7 +52,7 @@ bool kb_setting_flag(const struct kb_source_config *c, const char *key);
 
 /* What a driver's verb is given and may answer with. */
 struct kb_source_call {
-    struct kb_source_config *config; /* not to be changed, unless the driver is instant */
+    struct kb_source_config *config; /* not to be changed, unless the source is instant */
     void *state;                     /* what start() made */
     const atomic_bool *stop;         /* true: nobody wants the answer any more */
     uint64_t deadline_us;            /* monotonic: there should be an answer by then */
@@ -63,6 +63,8 @@ struct kb_source_call {
     uint64_t step_us;                /* of check: when the step under way began */
     char token_id[256];              /* out, of exchange: what the token calls itself, or "" */
     int64_t retry_after;             /* out: ms that the cloud asked us to stay away; 0: nothing */
+    int64_t again;                   /* out, of list: ms after which it will have changed; 0: who
+                                        knows */
     char why[256];                   /* out, when it failed: what, where, what to do */
 };
 
@@ -86,11 +88,18 @@ struct kb_source_driver {
     const struct kb_source_key *keys;
     size_t key_count;
     bool takes_consoles; /* it has the key `consoles`, as static has */
-    bool instant;        /* list and open ask nobody: they run on the sources thread itself */
+    bool waits_always;   /* wait also tells when a list that failed may succeed by now */
+    /* Whether with this configuration list and open ask nobody: then they run on the sources thread
+     * itself, and list is called when somebody asks or after call->again. NULL: never. */
+    bool (*instant)(const struct kb_source_config *config);
     /* What calls share, made when a configuration is loaded (sources thread: asks nobody); NULL: no
      * such thing. finish: when the last call of that configuration has ended. */
     void *(*start)(const struct kb_source_config *config);
     void (*finish)(void *state);
+    /* A configuration replaces another of the same source, whose state is old: takes over what
+     * outlives it. Of drivers that are always instant, since nothing else may use old meanwhile.
+     * NULL: nothing does. */
+    void (*inherit)(void *state, void *old);
     /* Lists all consoles into the map (kb_consoles_add). One at a time. Where call->announced, what
      * wait() was told will do; else the cloud is asked. */
     enum kb_listed (*list)(struct kb_source_call *call, struct kb_console **map);
@@ -136,6 +145,7 @@ extern const struct kb_source_driver kb_source_driver_incus;
 extern const struct kb_source_driver kb_source_driver_opennebula;
 extern const struct kb_source_driver kb_source_driver_kubevirt;
 extern const struct kb_source_driver kb_source_driver_libvirt; /* where KB_WITH_LIBVIRT */
+extern const struct kb_source_driver kb_source_driver_registered;
 
 /* --- what drivers share ----------------------------------------------------------------------- */
 
@@ -147,6 +157,10 @@ struct kb_target *kb_target_of(const struct kb_source_config *config,
  * owns it. */
 struct kb_target *kb_target_at(const struct kb_target *from, const char *host, const char *tls_name,
                                const char *host_subject, uint16_t port, uint16_t tls_port);
+/* A console with its target and ticket from one that the configuration or a file lists. The caller
+ * owns it; c stays as it is. */
+struct kb_console *kb_console_of(const struct kb_source_config *config,
+                                 const struct kb_static_console *c);
 /* What a source's host is here, by its address_map; to be freed. Takes NULL and gives NULL. */
 char *kb_address_map(const struct kb_source_config *config, const char *host);
 

@@ -20,10 +20,9 @@ static char *text_of(const json_t *record, const char *key)
     return text && *text ? kb_strdup(text) : NULL;
 }
 
-/* It stands in paths of the API and in file names. */
-static const char *check_uuid(const char *uuid)
+const char *kb_record_check_uuid(const char *uuid)
 {
-    if (!uuid)
+    if (!uuid || !*uuid)
         return "it has no uuid";
     if (strlen(uuid) > NAME_MAX_BYTES)
         return "its uuid is longer than 255 bytes";
@@ -64,7 +63,7 @@ struct kb_console *kb_record_read(const struct kb_source_config *config, const j
                                   bool local, const char **why)
 {
     kb_auto_free char *uuid = text_of(record, "uuid"), *name = text_of(record, "name");
-    *why = json_is_object(record) ? check_uuid(uuid) : "it is no object";
+    *why = json_is_object(record) ? kb_record_check_uuid(uuid) : "it is no object";
     if (*why)
         return NULL;
     struct kb_console *c = kb_console_create(uuid, name ? name : uuid);

@@ -7,6 +7,10 @@
 
 #include <jansson.h>
 
+/* NULL, or why a console cannot be called this ("its uuid ..."): it stands in paths of the API and
+ * in file names. Takes NULL. */
+const char *kb_record_check_uuid(const char *uuid);
+
 /* local: it comes from this machine, so it may name a unix_socket here.
  *
  * A console with its target, ticket included, from one record; NULL with *why, a static text, when

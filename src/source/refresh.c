@@ -155,9 +155,12 @@ static void schedule(struct kb_source *source, const struct kb_source_call *call
     if (call->announced && !source->failures && source->due_us)
         return;
     source->due_us = 0;
-    if (!cloud || source->misconfigured || cloud->driver->instant)
+    if (!cloud || source->misconfigured)
         return;
-    if (source->failures) {
+    if (cloud->instant) {
+        if (call->again)
+            source->due_us = kb_clock_us() + (uint64_t)call->again * 1000;
+    } else if (source->failures) {
         uint64_t wait = back_off(source->failures), asked = (uint64_t)call->retry_after * 1000;
         source->due_us = kb_clock_us() + jittered(wait) + asked;
     } else if (every) {
@@ -274,8 +277,9 @@ static void waited(struct kb_call *c)
 
 static void begin_waiting(struct kb_sources *s, struct kb_source *source)
 {
-    if (source->waiting || !source->cloud->driver->wait || s->stopping ||
-        source->state != KB_SOURCE_OK)
+    const struct kb_source_driver *driver = source->cloud->driver;
+    if (source->waiting || !driver->wait || s->stopping ||
+        (source->state != KB_SOURCE_OK && !driver->waits_always))
         return;
     struct kb_call *c = kb_call_create(s, source, WAIT_LIMIT_MS);
     c->work = work_wait;
@@ -320,6 +324,7 @@ static void list_here(struct kb_sources *s, struct kb_source *source)
     conclude(s, source, result, &map, &call);
     kb_consoles_destroy(&map);
     let_go(&source->promised, source);
+    begin_waiting(s, source);
 }
 
 void kb_source_list_now(struct kb_sources *s, struct kb_source *source)
@@ -341,7 +346,7 @@ void kb_source_list_now(struct kb_sources *s, struct kb_source *source)
     if (!announced)
         source->due_us = 0;
     source->refresh_began = now;
-    if (source->cloud->driver->instant) {
+    if (source->cloud->instant) {
         list_here(s, source);
         return;
     }

@@ -48,6 +48,14 @@ struct kb_static_console {
     uint16_t insecure_port, secure_port;
     struct kb_secret ticket;
 };
+void kb_static_console_finish(struct kb_static_console *c);
+void kb_static_consoles_finish(struct kb_static_console *list, size_t count); /* frees list too */
+
+/* Reads the consoles of one file, written as in the configuration: one, or a list of them. They are
+ * the caller's. False with *why, to be freed: which file and line, and what is wrong there. Any
+ * thread. */
+typedef bool kb_static_read(const char *path, struct kb_static_console **list, size_t *count,
+                            char **why);
 
 /* One key of a driver; which member counts is its kind's (driver.h). */
 struct kb_setting {
@@ -83,11 +91,15 @@ struct kb_source_config {
     char *error; /* NULL, or why it cannot be loaded: what it had before stays, marked stale */
     struct kb_static_console *consoles; /* each uuid once; of drivers that take them */
     size_t console_count;
+    kb_static_read *read_file; /* for drivers whose consoles stand in files */
 };
 void kb_source_config_finish(struct kb_source_config *c); /* wipes the secrets */
 
 /* Whether this version has a driver for the type. */
 bool kb_source_type_known(const char *type);
+/* Reads the files that a source's configuration names, as its driver would; *count: the consoles in
+ * them, 0 without files. False with why. Any thread, and no thread of sources is needed. */
+bool kb_source_files_check(struct kb_source_config *c, size_t *count, char why[256]);
 
 /* --- the sources thread ----------------------------------------------------------------------- */
 
@@ -176,6 +188,48 @@ struct kb_source_move {
  * console's; the address, the certificate's name and subject, the CA and the TLS mode are the
  * source's, and the ticket is that of from. Asks no cloud. */
 void kb_source_move(struct kb_sources *s, struct kb_source_move *m);
+/* --- machines that announce themselves -------------------------------------------------------- */
+
+/* How an announcement ended. */
+enum kb_lease_answer {
+    KB_LEASE_NEW,     /* the machine was not there before */
+    KB_LEASE_RENEWED, /* it was; what it says of itself may have changed */
+    KB_LEASE_ENDED,
+    KB_LEASE_TAKEN,     /* another agent holds the name, and its lease lasts */
+    KB_LEASE_NOT_THERE, /* nothing to end */
+    KB_LEASE_REFUSED,   /* what it says cannot be; see why */
+    KB_LEASE_FULL,      /* the source has as many machines as it takes */
+    KB_LEASE_NO_SOURCE,
+    KB_LEASE_OTHER_TYPE, /* machines do not announce themselves to this source */
+    KB_LEASE_FAILED,     /* the source is not loaded, or the store failed; see why */
+};
+
+#define KB_LEASE_MS 60000    /* asked for by who does not say */
+#define KB_LEASE_MIN_MS 1000 /* nobody gets less */
+#define KB_LEASES_MAX 10000  /* machines of one source */
+
+struct kb_source_lease {
+    struct kb_message message; /* these three are for this call alone */
+    struct kb_sources *sources;
+    struct kb_latch latch;
+    const char *source;
+    const char *holder;               /* whose login or API key it is */
+    const char *agent;                /* which agent, by its own word; "" for none */
+    const char *from;                 /* the address that the request came from */
+    struct kb_static_console machine; /* its uuid is its name; stays the caller's */
+    int64_t ms;                       /* the lease that is asked for */
+    /* out */
+    enum kb_lease_answer answer;
+    int64_t granted; /* ms */
+    char why[256];
+};
+/* Announces a machine, or renews its lease. When it returns the machine is in the inventory and the
+ * store. Blocks for the sources thread, which never waits long. */
+void kb_source_register(struct kb_sources *s, struct kb_source_lease *l);
+/* Ends the lease of machine.uuid: for its holder (holder NULL: for anybody) and, where agent is not
+ * "", for that agent alone. */
+void kb_source_deregister(struct kb_sources *s, struct kb_source_lease *l);
+void kb_source_lease_finish(struct kb_source_lease *l); /* the machine's texts; wipes its ticket */
 
 /* --- tokens of clouds ------------------------------------------------------------------------- */
 

@@ -105,8 +105,11 @@ static void load_source(struct kb_sources *s, struct kb_source *source,
     } else {
         if (source->cloud && source->cloud->driver != driver)
             kb_consoles_destroy(&source->consoles); /* another driver cannot open them */
+        struct kb_cloud *next = kb_cloud_create(driver, config);
+        if (source->cloud && source->cloud->driver == driver && driver->inherit)
+            driver->inherit(next->state, source->cloud->state);
         retire(source);
-        source->cloud = kb_cloud_create(driver, config);
+        source->cloud = next;
         source->never_listed = true;
         source->failures = 0;
         kb_source_list_now(s, source);

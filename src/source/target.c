@@ -86,21 +86,47 @@ void kb_target_unref(struct kb_target *t)
     free(t);
 }
 
+struct kb_console *kb_console_of(const struct kb_source_config *config,
+                                 const struct kb_static_console *c)
+{
+    struct kb_console *console = kb_console_create(c->uuid, c->name ? c->name : c->uuid);
+    console->hypervisor = kb_strdup(c->hypervisor);
+    console->hypervisor_ip = kb_strdup(c->hypervisor_ip);
+    console->unix_socket = kb_strdup(c->unix_socket);
+    console->host_subject = kb_strdup(c->host_subject);
+    console->owner = kb_strdup(c->owner);
+    console->insecure_port = c->insecure_port;
+    console->secure_port = c->secure_port;
+    console->transport = console->unix_socket ? KB_TRANSPORT_UNIX : KB_TRANSPORT_TCP;
+    console->target = kb_target_of(config, console);
+    kb_secret_set(&console->target->ticket, c->ticket.text);
+    return console;
+}
+
+void kb_static_console_finish(struct kb_static_console *c)
+{
+    free(c->uuid);
+    free(c->name);
+    free(c->hypervisor);
+    free(c->hypervisor_ip);
+    free(c->unix_socket);
+    free(c->host_subject);
+    free(c->owner);
+    free(c->policy);
+    kb_secret_finish(&c->ticket);
+    *c = (struct kb_static_console){0};
+}
+
+void kb_static_consoles_finish(struct kb_static_console *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        kb_static_console_finish(&list[i]);
+    free(list);
+}
+
 void kb_source_config_finish(struct kb_source_config *c)
 {
-    for (size_t i = 0; i < c->console_count; i++) {
-        struct kb_static_console *k = &c->consoles[i];
-        free(k->uuid);
-        free(k->name);
-        free(k->hypervisor);
-        free(k->hypervisor_ip);
-        free(k->unix_socket);
-        free(k->host_subject);
-        free(k->owner);
-        free(k->policy);
-        kb_secret_finish(&k->ticket);
-    }
-    free(c->consoles);
+    kb_static_consoles_finish(c->consoles, c->console_count);
     for (size_t i = 0; i < c->setting_count; i++) {
         free(c->settings[i].text);
         kb_secret_finish(&c->settings[i].secret);

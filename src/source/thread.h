@@ -14,6 +14,7 @@ struct kb_cloud {
     const struct kb_source_driver *driver;
     struct kb_source_config config;
     void *state;
+    bool instant; /* as the driver says of this configuration */
 };
 
 enum kb_source_state { KB_SOURCE_NEW, KB_SOURCE_OK, KB_SOURCE_FAILED };

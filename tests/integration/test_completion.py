@@ -61,7 +61,7 @@ def test_options(shell):
         options = set(re.findall(r"^  .*?(--[a-z-]+)", text, re.MULTILINE))
         assert "--help" in options
         assert offers(shell, *words, "--") == options
-    assert offers(shell, "user", "add", "--role", "a") == {"admin", "auditor"}
+    assert offers(shell, "user", "add", "--role", "a") == {"admin", "auditor", "agent"}
     assert offers(shell, "user", "role", "alice", "o") == {"operator"}
     assert offers(shell, "user", "add", "alice", "o") == set()
     assert "_kerbside" in offers(shell, "status", "--config", "_")

@@ -25,7 +25,7 @@ from session import Session
 from spice import DISPLAY, keep, own_address
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("admin", "operator", "auditor", "broker", "user")
+ROLES = ("admin", "operator", "auditor", "broker", "user", "agent")
 FILE = {"Accept": "application/x-virt-viewer"}
 BODY_MAX = 64 << 10
 TARGET_MAX = 15 << 10  # with its headers, what is longer is refused as a head that is too large
@@ -275,6 +275,25 @@ def cloud_links(apis, world, fist):
             yield operation, apis.nobody.ask("GET", f"{operation.path}?token={token}")
 
 
+def machines(apis, world):
+    """(operation, answer) for a machine that comes and goes, and one that somebody else has."""
+    put, delete = (apis.operation(method, "/api/v1/sources/{source}/machines/{name}")
+                   for method in ("PUT", "DELETE"))
+    admin, agent = apis.admin, apis.roles["agent"]
+    wish = {"insecure_port": 5900, "ticket": "sesame", "lease": "60s", "agent": "one"}
+    names = {"source": "desks", "name": "box"}
+    desks = {"source": "desks", "type": "registered"}
+    with world.kerbside.settings(sources=[*world.kerbside.configuration["sources"], desks]):
+        for _ in range(2):
+            yield put, agent.ask("PUT", put.target(**names), wish)
+        yield put, admin.ask("PUT", put.target(**names), wish)
+        yield put, agent.ask("PUT", put.target(**names), {})
+        yield put, admin.ask("PUT", put.target(source="lab", name="box"), wish)
+        yield delete, agent.ask("DELETE", delete.target(**names) + "?agent=two")
+        yield delete, agent.ask("DELETE", delete.target(**names) + "?agent=one")
+        yield delete, agent.ask("DELETE", delete.target(**names))
+
+
 def scenes(apis, world, oidc, fist):
     """(operation, answer) for what must be set up first."""
     admin, nobody = apis.admin, apis.nobody
@@ -335,6 +354,7 @@ def scenes(apis, world, oidc, fist):
     yield ask("GET", f"{console}/policy", query="?policy=none", **desk)
     yield ask("GET", f"{console}/diagnosis", **desk)
     yield from busy_diagnoses(apis, world)
+    yield from machines(apis, world)
 
     # what upstream has
     yield from nova_tokens(apis, world)

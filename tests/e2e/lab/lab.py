@@ -13,7 +13,7 @@ from .qemu import Qemu
 from .recorder import Recorder
 from .spice_server import SpiceServer
 from .viewer import RemoteViewer, Xvfb
-from .xspice import Xspice
+from .xspice import Registered, Xspice
 
 SUBJECT = "C=AU,O=Lab,OU=Hypervisors,CN=hypervisor.lab"
 
@@ -87,6 +87,10 @@ class Lab:
 
     def xspice(self) -> Xspice:
         return self._keep(Xspice(self._folder("xspice")))
+
+    def registered_xspice(self, kerbside: Kerbside, source: str, name: str) -> Registered:
+        """One that announces itself."""
+        return self._keep(Registered(self._folder("registered"), kerbside, source, name))
 
     # ---- kerbside ----
 

@@ -5,6 +5,7 @@ hangs after a client left: Xorg is started here the way it does it, without it.
 """
 
 import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from common.process import LabError, Process, wait_until
 
 from .hypervisor import Endpoint
 from .net import Port
+from .paths import Paths
 
 # The shipped configuration makes it abort: the buffers must have explicit sizes, the commands'
 # larger than the frame's.
@@ -89,11 +91,57 @@ class Xspice:
     def _paint(self) -> bool:
         if not self.process.alive:
             raise LabError(f"Xorg ended\n{self.process.log()}")
-        # The screen is up when it takes a colour; its SPICE server was there before it.
-        done = subprocess.run(["xsetroot", "-display", self.display, "-solid",
-                               f"#{self.COLOUR:06x}"], capture_output=True)
-        return done.returncode == 0
+        return paint(self.display, self.COLOUR)
 
     def stop(self):
+        self.process.stop()
+        self._port.release()
+
+
+def paint(display: str, colour: int) -> bool:
+    """The screen is up when it takes a colour; its SPICE server was there before it."""
+    done = subprocess.run(["xsetroot", "-display", display, "-solid", f"#{colour:06x}"],
+                          capture_output=True)
+    return done.returncode == 0
+
+
+class Registered:
+    """`kerbside register` with Debian's own Xspice command, of which it alone knows the ticket."""
+
+    COLOUR = 0x993366
+
+    def __init__(self, scratch: Path, kerbside, source: str, name: str):
+        scratch.mkdir(parents=True, exist_ok=True)
+        self._port = Port()
+        # Numbers of displays have no register; this one's twin is ours.
+        self.display = f":{self._port.number}"
+        configuration = scratch / "xspice.conf"
+        configuration.write_text(CONFIGURATION)
+        wish = {"name": name, "role": "agent", "sources": [source], "consoles": [name]}
+        key = scratch / "agent.key"
+        key.write_text(kerbside.ask("POST", "/api/v1/apikeys", wish)["key"])
+        self.process = Process(
+            [Paths.kerbside, "register", "--url", f"https://{kerbside.host}:{kerbside.port}",
+             "--cacert", kerbside.state_dir / "ca.pem", "--key-file", key, "--source", source,
+             "--name", name, "--port", self._port.number, "--lease", "5s",
+             "--ticket-env", "XSPICE_PASSWORD", "--", "Xspice", "--config", configuration,
+             "--port", self._port.number, "-noreset", "-nolisten", "tcp",
+             "-logfile", scratch / "xorg.log", self.display],
+            log=scratch / "agent.log", env={"XSPICE_ADDR": "127.0.0.1"})
+        wait_until(self._paint, "Xspice's screen", explain=self.process.log)
+
+    def _paint(self) -> bool:
+        if not self.process.alive:
+            raise LabError(f"the agent ended\n{self.process.log()}")
+        return paint(self.display, self.COLOUR)
+
+    def end(self) -> int:
+        """As a service manager does; the exit status."""
+        self.process.signal(signal.SIGTERM)
+        return self.process.wait()
+
+    def stop(self):
+        if self.process.alive:
+            self.end()
         self.process.stop()
         self._port.release()

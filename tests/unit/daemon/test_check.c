@@ -62,7 +62,21 @@ static void test_warning(void **state)
 static void test_bad_source(void **state)
 {
     check(*state, "sources: [{source: a, type: static}]\n", 2, "",
-          "@/kerbside.yaml:1: sources[0].consoles: source a is not loaded: is required\n"
+          "@/kerbside.yaml:1: sources[0].consoles: source a is not loaded: is required "
+          "where there is no path\n"
+          "@/kerbside.yaml: would be taken, but without 1 source\n");
+}
+
+/* Files of consoles are read too. */
+static void test_files(void **state)
+{
+    struct fixture *f = *state;
+    free(put(f, "desks.yaml", "[{uuid: u, unix_socket: /u}, {uuid: v, unix_socket: /v}]"));
+    check(f, "sources: [{source: a, type: static, path: desks.yaml}]\n", 0,
+          "ok: @/kerbside.yaml: 1 listener, 1 source, 2 consoles, 0 warnings\n", "");
+    free(put(f, "desks.yaml", "uuid: u\nunix_sock: /u\n"));
+    check(f, "sources: [{source: a, type: static, path: desks.yaml}]\n", 2, "",
+          "@/desks.yaml:2: unix_sock: unknown key; did you mean unix_socket? (source a)\n"
           "@/kerbside.yaml: would be taken, but without 1 source\n");
 }
 
@@ -80,6 +94,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_good, setup, teardown),
         cmocka_unit_test_setup_teardown(test_warning, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_source, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_files, setup, teardown),
         cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -307,7 +307,8 @@ static const struct problem_case cases[] = {
      SOURCES "identity:\n  roles:\n  - {role: king, users: a}\n"
              "  - {rol: user, users: a}\n  - {role: user, users: []}\n"
              "  - {role: user, groups: [{}, '']}\n  - admin\n",
-     "@/kerbside.yaml:4: identity.roles[0].role: must be user, broker, auditor, operator or admin, "
+     "@/kerbside.yaml:4: identity.roles[0].role: must be user, broker, auditor, operator, admin or "
+     "agent, "
      "not king\n"
      "@/kerbside.yaml:5: identity.roles[1].rol: unknown key; did you mean role?\n"
      "@/kerbside.yaml:5: identity.roles[1].role: is required\n"

@@ -172,15 +172,12 @@ static void test_file_of_sources(void **state)
     assert_int_not_equal(f->problems.len, 0);
     free(put(f, "other.yaml", "- kerbside.yaml\n")); /* no file within a file */
     struct kb_config *c = load(f, "sources: other.yaml\n");
-    assert_problems(f,
-                    "@/other.yaml:1: sources[0]: source without a name is not loaded: must be a "
-                    "mapping of keys, not a text\n"
-                    "@/other.yaml:1: sources[0].source: source without a name is not loaded: is "
-                    "required\n"
-                    "@/other.yaml:1: sources[0].type: source without a name is not loaded: is "
-                    "required\n"
-                    "@/other.yaml:1: sources[0].consoles: source without a name is not loaded: is "
-                    "required\n");
+    assert_problems(f, "@/other.yaml:1: sources[0]: source without a name is not loaded: must be a "
+                       "mapping of keys, not a text\n"
+                       "@/other.yaml:1: sources[0].source: source without a name is not loaded: is "
+                       "required\n"
+                       "@/other.yaml:1: sources[0].type: source without a name is not loaded: is "
+                       "required\n");
     assert_non_null(c);
     assert_int_equal(c->source_count, 0);
     assert_int_equal(c->bad_sources, 1);
@@ -206,12 +203,14 @@ static const struct bad_case bad_cases[] = {
      "its configuration has 1 problem; kerbside check shows it"},
     {BAD("tls: maybe, x: 1"),
      LINE(".tls", "must be require, prefer or plain, not maybe") LINE(".x", "unknown key")
-         LINE(".consoles", "is required"),
+         LINE(".consoles", "is required where there is no path"),
      "its configuration has 3 problems; kerbside check shows them"},
     {BAD("consoles: {}"), LINE(".consoles", "must be a list, not a mapping"), ""},
-    {BAD("consoles: "), LINE(".consoles", "is required, but empty"), ""},
+    {BAD("consoles: "), LINE(".consoles", "is required where there is no path"), ""},
     {BAD("consol: []"),
-     LINE(".consol", "unknown key; did you mean consoles?") LINE(".consoles", "is required"), ""},
+     LINE(".consol", "unknown key; did you mean consoles?")
+         LINE(".consoles", "is required where there is no path"),
+     ""},
     {ONE("{}"), LINE1(".uuid", "is required"), ""},
     {ONE("u1"), LINE1("", "must be a mapping of keys, not a text") LINE1(".uuid", "is required"),
      ""},

@@ -9,6 +9,7 @@ struct body {
     const char *name, *password;
     bool flag;
     int64_t life, when;
+    uint16_t port;
 };
 
 static json_t *kept; /* texts point into it */
@@ -29,13 +30,14 @@ static bool read_body(const char *text, struct body *b, char problem[256])
         {"flag", KB_JSON_BOOL, false, 0, &b->flag},
         {"life", KB_JSON_DURATION, false, 0, &b->life},
         {"when", KB_JSON_TIME, false, 0, &b->when},
+        {"port", KB_JSON_PORT, false, 0, &b->port},
     };
     json_decref(kept);
     kept = json_loads(text, JSON_DECODE_ANY, NULL);
     assert_non_null(kept);
     *b = (struct body){.life = 7, .when = 7, .flag = true};
     problem[0] = '\0';
-    return kb_json_read(kept, fields, 5, problem, 256);
+    return kb_json_read(kept, fields, 6, problem, 256);
 }
 
 static void test_good(void **state)
@@ -44,13 +46,14 @@ static void test_good(void **state)
     struct body b;
     char problem[256];
     assert_true(read_body("{\"name\":\"a\",\"password\":\" x\\n\",\"flag\":false,\"life\":\"2m\","
-                          "\"when\":\"1970-01-01T00:00:01Z\"}",
+                          "\"when\":\"1970-01-01T00:00:01Z\",\"port\":65535}",
                           &b, problem));
     assert_string_equal(b.name, "a");
     assert_string_equal(b.password, " x\n");
     assert_false(b.flag);
     assert_int_equal(b.life, 120000);
     assert_int_equal(b.when, 1000);
+    assert_int_equal(b.port, 65535);
     assert_true(read_body("{\"name\":\"a\",\"flag\":null,\"life\":null}", &b, problem));
     assert_true(b.flag);
     assert_int_equal(b.life, 7);
@@ -77,6 +80,10 @@ static void test_bad(void **state)
         {"{\"name\":\"a\",\"password\":\"123456789\"}", "\"password\" is empty or too long"},
         {"{\"name\":\"a\",\"flag\":\"true\"}", "\"flag\" must be true or false"},
         {"{\"name\":\"a\",\"flag\":1}", "\"flag\" must be true or false"},
+        {"{\"name\":\"a\",\"port\":0}", "\"port\" must be a port"},
+        {"{\"name\":\"a\",\"port\":65536}", "\"port\" must be a port"},
+        {"{\"name\":\"a\",\"port\":\"1\"}", "\"port\" must be a port"},
+        {"{\"name\":\"a\",\"port\":1.0}", "\"port\" must be a port"},
         {"{\"name\":\"a\",\"life\":60}", "\"life\" must be a duration"},
         {"{\"name\":\"a\",\"life\":\"60\"}", "\"life\" must be a duration"},
         {"{\"name\":\"a\",\"when\":\"now\"}", "\"when\" must be a time"},

@@ -24,12 +24,13 @@ static struct kb_scope scope(const char *sources, const char *consoles)
 
 /* What a role may: "." nothing, "c" where its scope holds, "a" only if it holds everywhere. */
 static const char *const may[KB_ACTIONS] = {
-    /* none, user, broker, auditor, operator, admin */
-    [KB_MAY_LIST_CONSOLES] = ".cc.cc",    [KB_MAY_OPEN_CONSOLE] = ".cc..c",
-    [KB_MAY_GRANT_FOR_OTHERS] = "..c..c", [KB_MAY_LIST_GRANTS] = "....cc",
-    [KB_MAY_LIST_SOURCES] = "....cc",     [KB_MAY_LIST_SESSIONS] = "....cc",
-    [KB_MAY_END_SESSION] = "....cc",      [KB_MAY_READ_AUDIT] = "...ccc",
-    [KB_MAY_MANAGE_USERS] = ".....a",     [KB_MAY_OPEN_DIRECT] = ".....c",
+    /* none, agent, user, broker, auditor, operator, admin */
+    [KB_MAY_LIST_CONSOLES] = "..cc.cc",    [KB_MAY_OPEN_CONSOLE] = "..cc..c",
+    [KB_MAY_GRANT_FOR_OTHERS] = "...c..c", [KB_MAY_LIST_GRANTS] = ".....cc",
+    [KB_MAY_LIST_SOURCES] = ".....cc",     [KB_MAY_LIST_SESSIONS] = ".....cc",
+    [KB_MAY_END_SESSION] = ".....cc",      [KB_MAY_READ_AUDIT] = "....ccc",
+    [KB_MAY_MANAGE_USERS] = "......a",     [KB_MAY_OPEN_DIRECT] = "......c",
+    [KB_MAY_REGISTER] = ".c....c",
 };
 
 static void test_truth_table(void **state)
@@ -106,7 +107,7 @@ static void test_several(void **state)
 static void test_may_know(void **state)
 {
     (void)state;
-    static const bool knows[] = {0, 0, 0, 1, 1, 1};
+    static const bool knows[] = {0, 0, 0, 0, 1, 1, 1};
     const struct kb_scope lab = scope("lab", "x");
     for (int role = KB_ROLE_NONE; role <= KB_ROLE_ADMIN; role++) {
         struct kb_principal p = {.name = "x"};

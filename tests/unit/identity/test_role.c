@@ -10,13 +10,19 @@
 static void test_truth_table(void **state)
 {
     (void)state;
-    /* none, user, broker, auditor, operator, admin */
+    /* none, agent, user, broker, auditor, operator, admin */
     static const bool table[KB_ACTIONS][KB_ROLE_ADMIN + 1] = {
-        [KB_MAY_LIST_CONSOLES] = {0, 1, 1, 0, 1, 1},    [KB_MAY_OPEN_CONSOLE] = {0, 1, 1, 0, 0, 1},
-        [KB_MAY_GRANT_FOR_OTHERS] = {0, 0, 1, 0, 0, 1}, [KB_MAY_LIST_GRANTS] = {0, 0, 0, 0, 1, 1},
-        [KB_MAY_LIST_SOURCES] = {0, 0, 0, 0, 1, 1},     [KB_MAY_LIST_SESSIONS] = {0, 0, 0, 0, 1, 1},
-        [KB_MAY_END_SESSION] = {0, 0, 0, 0, 1, 1},      [KB_MAY_READ_AUDIT] = {0, 0, 0, 1, 1, 1},
-        [KB_MAY_MANAGE_USERS] = {0, 0, 0, 0, 0, 1},     [KB_MAY_OPEN_DIRECT] = {0, 0, 0, 0, 0, 1},
+        [KB_MAY_LIST_CONSOLES] = {0, 0, 1, 1, 0, 1, 1},
+        [KB_MAY_OPEN_CONSOLE] = {0, 0, 1, 1, 0, 0, 1},
+        [KB_MAY_GRANT_FOR_OTHERS] = {0, 0, 0, 1, 0, 0, 1},
+        [KB_MAY_LIST_GRANTS] = {0, 0, 0, 0, 0, 1, 1},
+        [KB_MAY_LIST_SOURCES] = {0, 0, 0, 0, 0, 1, 1},
+        [KB_MAY_LIST_SESSIONS] = {0, 0, 0, 0, 0, 1, 1},
+        [KB_MAY_END_SESSION] = {0, 0, 0, 0, 0, 1, 1},
+        [KB_MAY_READ_AUDIT] = {0, 0, 0, 0, 1, 1, 1},
+        [KB_MAY_MANAGE_USERS] = {0, 0, 0, 0, 0, 0, 1},
+        [KB_MAY_OPEN_DIRECT] = {0, 0, 0, 0, 0, 0, 1},
+        [KB_MAY_REGISTER] = {0, 1, 0, 0, 0, 0, 1},
     };
     for (int a = 0; a < KB_ACTIONS; a++)
         for (int r = KB_ROLE_NONE; r <= KB_ROLE_ADMIN; r++)
@@ -31,10 +37,10 @@ static void test_truth_table(void **state)
 static void test_names(void **state)
 {
     (void)state;
-    static const char *const names[] = {"user", "broker", "auditor", "operator", "admin"};
-    for (int i = 0; i < 5; i++) {
-        assert_int_equal(kb_role_parse(names[i]), KB_ROLE_USER + i);
-        assert_string_equal(kb_role_name((enum kb_role)(KB_ROLE_USER + i)), names[i]);
+    static const char *const names[] = {"agent", "user", "broker", "auditor", "operator", "admin"};
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(kb_role_parse(names[i]), KB_ROLE_AGENT + i);
+        assert_string_equal(kb_role_name((enum kb_role)(KB_ROLE_AGENT + i)), names[i]);
     }
     static const char *const bad[] = {"", "none", "Admin", "admin ", " admin", "admins", "root"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
