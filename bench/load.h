@@ -3,8 +3,8 @@
 #ifndef KB_BENCH_LOAD_H
 #define KB_BENCH_LOAD_H
 
-#include "channel.h"
 #include "measure.h"
+#include "session.h"
 
 struct options {
     struct door door;
@@ -25,15 +25,8 @@ void run_hold(void);
 void run_storm(void);
 void run_setup(void);
 
-/* All but the main channels, of one type, opened one after the other. */
-extern struct channel *channels;
-extern size_t channel_count;
-void open_sessions(unsigned type);
-/* A new epoll with all of them, each with its struct channel, and stdin with NULL. */
+/* A new epoll with all channels but main's, each with its struct channel, and stdin with NULL. */
 int poll_channels(void);
-/* Ends the program when a main channel, on which nothing is said, was closed meanwhile. */
-void check_mains(void);
-
 /* {"event": "ready", ...}: all is open. */
 void say_ready(void);
 /* stdin is readable: a line asks for the figures since the line before, its end for the end. */

@@ -37,7 +37,7 @@ static void open_floods(void)
     cycle_make(&cycle, options.mix);
     open_sessions(KB_CHANNEL_DISPLAY);
     for (size_t i = 0; i < channel_count; i++)
-        ask_for_flood(&channels[i]);
+        ask_for_flood(channels[i]);
 }
 
 /* Compares with what must come. The cycle's number is put into our own copy of it first. */
@@ -84,10 +84,10 @@ static double share(void)
 {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < channel_count; i++) {
-        double b = (double)channels[i].bytes;
+        double b = (double)channels[i]->bytes;
         sum += b;
         squares += b * b;
-        channels[i].bytes = 0;
+        channels[i]->bytes = 0;
     }
     return squares > 0 ? sum * sum / ((double)channel_count * squares) : 0;
 }
@@ -120,9 +120,9 @@ void run_bulk(void)
         }
         more = false;
         for (size_t i = 0; i < channel_count; i++) {
-            if (channels[i].more)
-                download(&channels[i]);
-            more = more || channels[i].more;
+            if (channels[i]->more)
+                download(channels[i]);
+            more = more || channels[i]->more;
         }
         uint64_t now = now_ns();
         if (!begin.ns && now >= start) {
@@ -149,7 +149,7 @@ void run_slow(void)
     uint64_t next = now_ns();
     for (size_t tick = 0;; tick++) {
         for (size_t i = tick % SLOW_TICKS; i < channel_count; i += SLOW_TICKS)
-            download_some(&channels[i], (size_t)options.rate);
+            download_some(channels[i], (size_t)options.rate);
         next += 1000000000u / SLOW_TICKS;
         set_alarm(timer, next);
         if (epoll_wait(epoll, &e, 1, -1) == 1 && e.data.u64 == 0)

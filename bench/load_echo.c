@@ -89,8 +89,8 @@ static int start_timer(int epoll)
 
 static bool is_channel(const void *p)
 {
-    return (const struct channel *)p >= channels &&
-           (const struct channel *)p < channels + channel_count;
+    const struct channel *ch = p;
+    return ch >= rows && ch < rows + options.sessions * width;
 }
 
 void run_echo(void)
@@ -106,12 +106,12 @@ void run_echo(void)
     struct moment begin = {0};
     size_t turn = 0;
     for (size_t i = 0; !paced && i < channel_count; i++)
-        send_ping(&channels[i], now_ns());
+        send_ping(channels[i], now_ns());
     while (!stopping || outstanding) {
         struct epoll_event events[64];
         uint64_t now = now_ns();
         for (; paced && !stopping && next <= now; next += step)
-            send_ping(&channels[turn++ % channel_count], next);
+            send_ping(channels[turn++ % channel_count], next);
         if (!measured && now >= start) {
             begin = take_moment();
             measured = true;

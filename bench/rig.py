@@ -74,7 +74,7 @@ class Load(JsonProcess):
     """spice_load against one door of a proxy; see bench/spice_load.c. `wait`: what it must say before
     it is of use."""
 
-    PATIENCE = 240
+    PATIENCE = 900  # ten thousand channels on a machine with much else to do
 
     def __init__(self, programs: Path, log: Path, proxy, run: str, *, door=0, plain=False,
                  gives_way=False, wait="ready", **options):

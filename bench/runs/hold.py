@@ -11,7 +11,7 @@ ROUNDS = 1
 
 
 def run(bench: Bench):
-    sessions, seconds = (100, 15) if bench.quick else (1200, 300)
+    sessions, seconds = (50, 5) if bench.quick else (1200, 300)
     tls = bench.legs()[-1]
     with bench.backs(tls) as backs:
         for _ in bench.rounds():
