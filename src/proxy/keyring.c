@@ -8,8 +8,9 @@
 #include <stdlib.h>
 
 /* A ticket inside TLS gains nothing from a key of its own; the bounds only keep a key that leaked
- * from opening old recordings of anything for long. */
-#define KEY_USES 128
+ * from opening old recordings of anything for long. A key takes 10 ms of a core: with so many links
+ * to each, that is a few microseconds a link, and a storm of a thousand links makes none or one. */
+#define KEY_USES 2048
 #define KEY_AGE_US (60 * 1000000ull)
 
 struct kb_key_request {
@@ -46,6 +47,7 @@ static void key_came(struct kb_message *m)
 static void make_key(struct kb_message *m)
 {
     struct kb_key_request *q = (struct kb_key_request *)m;
+    kb_thread_give_way(); /* the old key is good meanwhile, and a loop may want this core */
     q->key = kb_ticket_key_create();
     q->message.run = key_came;
     kb_loop_post(q->loop, &q->message);
