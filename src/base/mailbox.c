@@ -4,12 +4,8 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
-
-/* Where both are busy, about a third of what a thread of data gets. */
-#define GIVE_WAY_NICE 5
 
 void kb_mailbox_init(struct kb_mailbox *box, void (*wake)(struct kb_mailbox *box))
 {
@@ -142,17 +138,6 @@ void kb_worker_stop(struct kb_worker *w)
     pthread_mutex_destroy(&w->lock);
     kb_mailbox_finish(&w->box);
     w->started = false;
-}
-
-void kb_thread_give_way(void)
-{
-    static _Thread_local bool done;
-    if (done)
-        return;
-    done = true;
-    /* On Linux a thread has a nice value of its own (sched(7)). */
-    int now = getpriority(PRIO_PROCESS, 0);
-    setpriority(PRIO_PROCESS, 0, now + GIVE_WAY_NICE < 19 ? now + GIVE_WAY_NICE : 19);
 }
 
 void kb_latch_init(struct kb_latch *l, unsigned count)

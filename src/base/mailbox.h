@@ -50,10 +50,6 @@ void kb_worker_start(struct kb_worker *w, const char *name);
 /* Runs what was posted before, then ends the thread. Nothing may be posted after. */
 void kb_worker_stop(struct kb_worker *w);
 
-/* Makes the calling thread give way to threads of data where they want the same core: for threads
- * that serve HTTP, whose answers may take a little longer. Cheap when it was called before. */
-void kb_thread_give_way(void);
-
 /* A place where a thread that may block (HTTP, main) waits for others to count down. */
 struct kb_latch {
     pthread_mutex_t lock;

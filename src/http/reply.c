@@ -1,6 +1,8 @@
 /* Answers: builds status, headers and body in the request; the server sends them. HTTP threads. */
 #include "http/stream.h"
 
+#include "base/priority.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,10 +10,15 @@
 /* Answers with a token are smaller than this, so that a growing buffer leaves no copy of one
  * behind. */
 #define ROOM 8192
+#define OFFER_EVERY 4096
 
 static int add_json(const char *data, size_t len, void *out)
 {
-    kb_buf_add(out, data, len);
+    struct kb_buf *buf = out;
+    /* A page of a list is some hundred KiB, in parts of a few bytes. */
+    if (buf->len % OFFER_EVERY + len >= OFFER_EVERY)
+        kb_thread_offer();
+    kb_buf_add(buf, data, len);
     return 0;
 }
 

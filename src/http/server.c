@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "base/priority.h"
 #include "http/auth.h"
 #include "http/route.h"
 #include "http/stream.h"

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "base/priority.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -135,6 +136,7 @@ struct kb_loop *kb_loop_create(unsigned index)
 static void *loop_main(void *arg)
 {
     struct kb_loop *l = arg;
+    kb_thread_be_prompt();
     uv_run(&l->uv, UV_RUN_DEFAULT);
     return NULL;
 }

@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/priority.h"
 
 #include <stdlib.h>
 
@@ -333,6 +334,7 @@ static void read_batch(struct kb_worker *w, struct kb_message *first)
     struct kb_store_call *c = (struct kb_store_call *)first;
     bool failed = false;
     while (c) {
+        kb_thread_offer();
         struct kb_store_call *next = next_call(c);
         if (l->db) {
             set_clock(l);

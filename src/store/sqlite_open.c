@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/priority.h"
 #include "store/migrations.h"
 
 #include <errno.h>
@@ -21,6 +22,8 @@
 #define SCHEMA ((int)(sizeof migrations / sizeof *migrations))
 /* Another process (a backup, an operator's shell) may hold the file this long before calls fail. */
 #define BUSY_MS 1000
+/* Of SQLite's virtual machine, some tens of microseconds. */
+#define STEPS 2000
 
 static const char *const sql_texts[KB_SQL_COUNT] = {
 #define X(name, connection, sql) [KB_SQL_##name] = sql,
@@ -210,10 +213,20 @@ static void fold(sqlite3_context *context, int count, sqlite3_value **values)
     sqlite3_result_text(context, kb_buf_steal(&out), -1, free);
 }
 
+/* Of the connection that reads: a search through all consoles takes milliseconds. */
+static int between_steps(void *nothing)
+{
+    (void)nothing;
+    kb_thread_offer();
+    return 0;
+}
+
 static char *configure(sqlite3 *db, const char *path, bool reader)
 {
     sqlite3_extended_result_codes(db, 1);
     sqlite3_busy_timeout(db, BUSY_MS);
+    if (reader)
+        sqlite3_progress_handler(db, STEPS, between_steps, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
     sqlite3_db_config(db, SQLITE_DBCONFIG_DQS_DML, 0, NULL);

@@ -126,6 +126,28 @@ def test_client_vanishes_without_a_word(lab):
                "the hypervisor is told")
 
 
+def test_hypervisor_vanishes_without_a_word(lab):
+    """The same on the other side: the client is told, and whoever comes now is refused in time."""
+    wire = lab.cut_off()
+    here = wire.enter(wire.outer)
+    server = lab.spice_server(enter=wire.enter(wire.inner), address=wire.SERVER)
+    kerbside = lab.kerbside(server, enter=here, settings={"timeouts": {"connect": "2s"}})
+    client = lab.client_through(kerbside, server.endpoint.uuid, enter=here)
+    ready(client)
+    (session,) = kerbside.sessions()
+    wire.pull()
+    wait_until(lambda: not kerbside.sessions(), "kerbside gives up the hypervisor", timeout=180,
+               explain=kerbside.log)
+    ended = kerbside.wait_audit("session.ended", session_id=session["id"])
+    assert ended["reason"] == "server_lost"
+    client.wait_over()
+    mark = len(kerbside.audit("channel.refused"))
+    late = lab.client_through(kerbside, server.endpoint.uuid, enter=here)
+    late.wait_over()
+    refused = kerbside.audit("channel.refused")[mark:]
+    assert {row["reason"] for row in refused} <= {"connect_timeout", "connect_failed"} and refused
+
+
 @pytest.mark.parametrize("kind", ["qemu", "spice_server"])
 def test_hypervisor_is_killed(lab, kind):
     server = getattr(lab, kind)()

@@ -124,9 +124,11 @@ class Wire:
     reads, which a TLS socket of Python's does not bear by itself: so no two calls at once, and the
     waiting is done between them."""
 
+    patience = PATIENCE  # seconds of silence
+
     def __init__(self, sock: socket.socket):
         self.sock = sock
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(self.patience)
         self.kept = b""
         self._one_at_a_time = threading.Lock()
 
@@ -142,10 +144,10 @@ class Wire:
                     elif isinstance(wants, ssl.SSLWantWriteError):
                         awaited = select.POLLOUT
                 finally:
-                    self.sock.settimeout(PATIENCE)
+                    self.sock.settimeout(self.patience)
             poll = select.poll()
             poll.register(self.sock, awaited)
-            if not poll.poll(PATIENCE * 1000):
+            if not poll.poll(self.patience * 1000):
                 raise TimeoutError("timed out")
 
     def send(self, data: bytes):
