@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/priority.h"
 
 #include <stdlib.h>
 
