@@ -11,6 +11,7 @@ void kb_mailbox_init(struct kb_mailbox *box, void (*wake)(struct kb_mailbox *box
 {
     pthread_mutex_init(&box->lock, NULL);
     box->first = box->last = NULL;
+    box->urgent = false;
     box->wake = wake;
 }
 
@@ -19,19 +20,38 @@ void kb_mailbox_finish(struct kb_mailbox *box)
     pthread_mutex_destroy(&box->lock);
 }
 
-void kb_mailbox_post(struct kb_mailbox *box, struct kb_message *m)
+static void post(struct kb_mailbox *box, struct kb_message *m, bool urgent)
 {
     m->next = NULL;
     pthread_mutex_lock(&box->lock);
-    bool was_empty = !box->first;
-    if (was_empty)
+    bool wake = !box->first || (urgent && !box->urgent);
+    if (!box->first)
         box->first = m;
     else
         box->last->next = m;
     box->last = m;
+    box->urgent |= urgent;
     pthread_mutex_unlock(&box->lock);
-    if (was_empty)
+    if (wake)
         box->wake(box);
+}
+
+void kb_mailbox_post(struct kb_mailbox *box, struct kb_message *m)
+{
+    post(box, m, true);
+}
+
+void kb_mailbox_post_patient(struct kb_mailbox *box, struct kb_message *m)
+{
+    post(box, m, false);
+}
+
+static bool is_urgent(struct kb_mailbox *box)
+{
+    pthread_mutex_lock(&box->lock);
+    bool urgent = box->urgent;
+    pthread_mutex_unlock(&box->lock);
+    return urgent;
 }
 
 struct kb_message *kb_mailbox_take(struct kb_mailbox *box)
@@ -39,6 +59,7 @@ struct kb_message *kb_mailbox_take(struct kb_mailbox *box)
     pthread_mutex_lock(&box->lock);
     struct kb_message *m = box->first;
     box->first = box->last = NULL;
+    box->urgent = false;
     pthread_mutex_unlock(&box->lock);
     return m;
 }
@@ -74,17 +95,23 @@ static void run_all(struct kb_message *m)
     }
 }
 
+static struct timespec in_ms(unsigned ms)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += (time_t)(ms / 1000);
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
 /* Until there is something to do; false when idle_ms passed without. */
 static bool wait_for_work(struct kb_worker *w)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(w->idle_ms / 1000);
-    until.tv_nsec += (long)(w->idle_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = in_ms(w->idle_ms);
     while (!w->awake && !w->stopping) {
         if (!w->idle)
             pthread_cond_wait(&w->cond, &w->lock);
@@ -94,12 +121,23 @@ static bool wait_for_work(struct kb_worker *w)
     return true;
 }
 
+/* Until a message that may not wait, or for patience_ms: many that may are one batch. */
+static void wait_for_more(struct kb_worker *w)
+{
+    struct timespec until = in_ms(w->patience_ms);
+    while (!w->stopping && !is_urgent(&w->box))
+        if (pthread_cond_timedwait(&w->cond, &w->lock, &until) == ETIMEDOUT)
+            return;
+}
+
 static void *worker_main(void *arg)
 {
     struct kb_worker *w = arg;
     for (;;) {
         pthread_mutex_lock(&w->lock);
         bool work = wait_for_work(w);
+        if (work && w->patience_ms)
+            wait_for_more(w);
         bool stopping = w->stopping;
         w->awake = false;
         pthread_mutex_unlock(&w->lock);

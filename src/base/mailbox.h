@@ -18,6 +18,7 @@ struct kb_message {
 struct kb_mailbox {
     pthread_mutex_t lock; /* leaf: nothing else is taken while it is held */
     struct kb_message *first, *last;
+    bool urgent;                          /* one of them may not wait */
     void (*wake)(struct kb_mailbox *box); /* any thread, cheap, may be called once too often */
 };
 
@@ -25,6 +26,8 @@ void kb_mailbox_init(struct kb_mailbox *box, void (*wake)(struct kb_mailbox *box
 void kb_mailbox_finish(struct kb_mailbox *box);
 /* Any thread. */
 void kb_mailbox_post(struct kb_mailbox *box, struct kb_message *m);
+/* The same for a message that nobody waits for: a worker may wait a little for more of them. */
+void kb_mailbox_post_patient(struct kb_mailbox *box, struct kb_message *m);
 /* The owning thread: takes all messages off, as a list. */
 struct kb_message *kb_mailbox_take(struct kb_mailbox *box);
 
@@ -38,6 +41,8 @@ struct kb_worker {
     bool awake, stopping, started;
     /* Optional, around each batch of messages taken at once (the store's transaction). */
     void (*batch)(struct kb_worker *w, struct kb_message *first);
+    /* How long a batch of patient messages alone may wait for more; 0: not at all. */
+    unsigned patience_ms;
     /* Optional: called when no message came for idle_ms, which the worker's own thread may change.
      */
     void (*idle)(struct kb_worker *w);

@@ -12,6 +12,9 @@
 
 #define SWEEP_EVERY_MS 60000
 #define SWEEP_LIMIT 500
+/* Audit events that nobody waits for are committed together; a daemon that is killed has lost those
+ * of this time. Whatever somebody waits for takes them along at once. */
+#define PATIENCE_MS 20
 /* How soon a failing database is tried again when nobody calls. */
 #define RETRY_MS 1000
 /* How often at most a lost connection is made anew, and what is kept is tried again. */
@@ -365,6 +368,7 @@ void kb_lane_start(struct kb_lane *l, struct kb_store *s, struct kb_backend *db,
     if (!reader) {
         l->worker.idle = write_idle;
         l->worker.idle_ms = SWEEP_EVERY_MS;
+        l->worker.patience_ms = PATIENCE_MS;
     }
     kb_worker_start(&l->worker, reader ? "store-read" : "store");
 }

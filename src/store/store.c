@@ -104,7 +104,10 @@ void kb_store_post(struct kb_store *s, struct kb_store_call *call)
 {
     struct kb_lane *l = kb_verb(call->verb)->reads ? &s->reader : &s->writer;
     call->posted_us = kb_clock_us();
-    kb_mailbox_post(&l->worker.box, &call->message);
+    if (call->verb == KB_STORE_APPEND_AUDIT && !call->latch)
+        kb_mailbox_post_patient(&l->worker.box, &call->message);
+    else
+        kb_mailbox_post(&l->worker.box, &call->message);
 }
 
 enum kb_store_status kb_store_run(struct kb_store *s, struct kb_store_call *call)

@@ -230,12 +230,73 @@ static void test_wake(void **state)
     kb_mailbox_finish(&box);
 }
 
+struct batches {
+    struct kb_worker worker;
+    unsigned count[4], batches;
+    struct kb_latch latch;
+};
+
+static void count_batch(struct kb_worker *w, struct kb_message *first)
+{
+    struct batches *b = w->owner;
+    for (; first; first = first->next)
+        b->count[b->batches]++;
+    b->batches++;
+    kb_latch_count_down(&b->latch);
+}
+
+/* Patient messages wait for an urgent one and keep their place before it. */
+static void test_patience(void **state)
+{
+    (void)state;
+    struct batches b = {0};
+    kb_latch_init(&b.latch, 1);
+    kb_worker_init(&b.worker);
+    b.worker.owner = &b;
+    b.worker.batch = count_batch;
+    b.worker.patience_ms = 3600000;
+    kb_worker_start(&b.worker, "patient");
+    struct kb_message m[4] = {0};
+    for (int i = 0; i < 3; i++)
+        kb_mailbox_post_patient(&b.worker.box, &m[i]);
+    kb_mailbox_post(&b.worker.box, &m[3]);
+    kb_latch_wait(&b.latch);
+    assert_int_equal(b.count[0], 4);
+    for (int i = 0; i < 3; i++)
+        assert_ptr_equal(m[i].next, &m[i + 1]);
+    /* The end does not wait for the hour. */
+    kb_latch_init(&b.latch, 1);
+    kb_mailbox_post_patient(&b.worker.box, &m[0]);
+    kb_worker_stop(&b.worker);
+    kb_latch_wait(&b.latch);
+    assert_int_equal(b.count[1], 1);
+}
+
+/* Nor do they wait for ever when nobody else comes. */
+static void test_patience_ends(void **state)
+{
+    (void)state;
+    struct batches b = {0};
+    kb_latch_init(&b.latch, 1);
+    kb_worker_init(&b.worker);
+    b.worker.owner = &b;
+    b.worker.batch = count_batch;
+    b.worker.patience_ms = 1;
+    kb_worker_start(&b.worker, "patient");
+    struct kb_message m = {0};
+    kb_mailbox_post_patient(&b.worker.box, &m);
+    kb_latch_wait(&b.latch);
+    kb_worker_stop(&b.worker);
+    assert_int_equal(b.count[0], 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_worker),     cmocka_unit_test(test_batch),
-        cmocka_unit_test(test_post_again), cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_wake),
+        cmocka_unit_test(test_worker),        cmocka_unit_test(test_batch),
+        cmocka_unit_test(test_post_again),    cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_wake),          cmocka_unit_test(test_patience),
+        cmocka_unit_test(test_patience_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
