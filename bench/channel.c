@@ -16,20 +16,6 @@ struct linking {
     size_t have;
 };
 
-void channel_begin(struct channel *ch, const struct door *d, const char *password, unsigned type,
-                   unsigned id, uint32_t session)
-{
-    struct linking *l = calloc(1, sizeof *l);
-    if (!l)
-        die("memory");
-    *ch = (struct channel){.linking = l, .session = session, .began_ns = now_ns()};
-    l->password = password;
-    l->link = (struct kb_link){
-        .connection_id = session, .channel_type = (uint8_t)type, .channel_id = (uint8_t)id};
-    kb_server_link_init(&l->machine);
-    peer_connect(&ch->peer, d);
-}
-
 static void say(struct channel *ch, const struct kb_buf *out)
 {
     if (!give_whole(&ch->peer, kb_buf_span(out)))
@@ -102,19 +88,41 @@ static bool carry_init(struct channel *ch)
     return true;
 }
 
+/* True: the handshake is done, if there is one, and the link begun. */
+static bool carry_tls(struct channel *ch)
+{
+    struct linking *l = ch->linking;
+    int shaken = peer_shake(&ch->peer);
+    if (shaken < 0)
+        die("TLS handshake");
+    if (shaken == 0)
+        return false;
+    l->phase = l->link.channel_type == CHANNEL_BARE ? PHASE_INIT : PHASE_LINK;
+    if (l->phase == PHASE_LINK)
+        say_hello(ch);
+    return true;
+}
+
+void channel_begin(struct channel *ch, const struct door *d, const char *password, unsigned type,
+                   unsigned id, uint32_t session)
+{
+    struct linking *l = calloc(1, sizeof *l);
+    if (!l)
+        die("memory");
+    *ch = (struct channel){.linking = l, .session = session, .began_ns = now_ns()};
+    l->password = password;
+    l->link = (struct kb_link){
+        .connection_id = session, .channel_type = (uint8_t)type, .channel_id = (uint8_t)id};
+    kb_server_link_init(&l->machine);
+    peer_connect(&ch->peer, d);
+    carry_tls(ch); /* the client speaks first; whatever is read is read in a step */
+}
+
 bool channel_step(struct channel *ch)
 {
     struct linking *l = ch->linking;
-    if (l->phase == PHASE_TLS) {
-        int shaken = peer_shake(&ch->peer);
-        if (shaken < 0)
-            die("TLS handshake");
-        if (shaken == 0)
-            return false;
-        l->phase = l->link.channel_type == CHANNEL_BARE ? PHASE_INIT : PHASE_LINK;
-        if (l->phase == PHASE_LINK)
-            say_hello(ch);
-    }
+    if (l->phase == PHASE_TLS && !carry_tls(ch))
+        return false;
     if (l->phase == PHASE_LINK) {
         if (!carry_link(ch))
             return false;

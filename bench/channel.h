@@ -24,7 +24,8 @@ struct channel {
 /* No channel of SPICE: a TLS handshake and nothing in it. */
 #define CHANNEL_BARE 0
 
-/* session: 0 for main. The password stays the caller's. */
+/* Says the first word; the answer is for channel_step. session: 0 for main. The password stays the
+ * caller's. */
 void channel_begin(struct channel *ch, const struct door *d, const char *password, unsigned type,
                    unsigned id, uint32_t session);
 /* Carries it on as far as bytes have come. True, once: it is open, with the INIT of main or of a

@@ -43,7 +43,6 @@ static void begin_channel(size_t session, size_t i, uint32_t id)
     struct epoll_event e = {.events = EPOLLIN, .data.ptr = ch};
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, ch->peer.fd, &e) != 0)
         die("epoll_ctl: %s", strerror(errno));
-    channel_step(ch); /* the client speaks first */
 }
 
 void session_begin(size_t session)
