@@ -1,4 +1,4 @@
-"""What tools/bench api and http need beside the rig: a kerbside whose store is as full as that of a
+"""What the runs api and http need beside the rig: a kerbside whose store is as full as that of a
 department after some months, and requests for bench/http_load.c."""
 
 import json
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import rig
 from lab.kerbside import Kerbside, source
+from proxies import Door
 
 CONSOLES, GRANTS, EVENTS, USERS = 5_000, 100_000, 1_000_000, 500
 DAY = 86_400_000
@@ -69,17 +70,12 @@ SEARCHES = {
 }
 
 
-# The load of requests must not take its CPU from the clock that measures latency beside it: it runs
-# only when nobody else on that CPU wants to (SCHED_IDLE), and what is left is the daemon's own doing.
-GIVES_WAY = ("chrt", "--idle", "0")
-
-
 class Department:
-    """A daemon of one loop on the proxy's CPU, over a full store; a rig.Proxy to the loads.
+    """A daemon of one loop on the proxy's CPU, over a full store; a Proxy to the loads.
     `sources`: besides the big one. limits.http_requests is off: one address asks for all.
     """
 
-    name, ticket = "kerbside", ""
+    name = "kerbside"
 
     def __init__(self, scratch: Path, sources=(), *, quick=False):
         self.daemon = Kerbside(scratch, [big_source(), *sources], enter=rig.pinned(rig.PROXY_CPU),
@@ -91,16 +87,17 @@ class Department:
         self.daemon.drain()
         self.fill(10 if quick else 1)
         self.daemon.start()
-        self.scratch, self.port = scratch, self.daemon.port
+        self.scratch, self.doors = scratch, []
 
     @property
     def pid(self) -> int:
         return self.daemon.process.pid
 
     def let_in(self, uuid: str):
-        """From here on its ticket is good for a console of the source lab."""
+        """From here on it has a door, to a console of the source lab."""
         vv = self.daemon.vv("lab", uuid, reusable=True, start_within="12h").read_text()
-        self.ticket = dict(x.split("=", 1) for x in vv.splitlines() if "=" in x)["password"]
+        values = dict(x.split("=", 1) for x in vv.splitlines() if "=" in x)
+        self.doors = [Door(self.daemon.port, values["password"])]
 
     def _key(self, role: str) -> str:
         return self.daemon.ask("POST", "/api/v1/apikeys", {"name": "bench", "role": role})["key"]
@@ -126,7 +123,7 @@ class Department:
         with open(path, "wb") as file:
             for method, target, *body in wanted:
                 text = json.dumps(body[0]) if body else ""
-                file.write(f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
+                file.write(f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.daemon.port}\r\n"
                            f"Authorization: Bearer {self.keys[role]}\r\n".encode())
                 if body:
                     file.write(f"Content-Type: application/json\r\nContent-Length: {len(text)}\r\n"
@@ -172,8 +169,8 @@ class Crowd:
 
 
 def http_command(programs: Path, department: Department, requests: Path, *arguments) -> list[str]:
-    return [str(part) for part in (*rig.pinned(rig.LOAD_CPU), *GIVES_WAY, programs / "http_load", "--port",
-                                   department.port, "--requests", requests, "--pid",
+    return [str(part) for part in (*rig.pinned(rig.LOAD_CPU, gives_way=True),
+                                   programs / "http_load", "--port", department.daemon.port, "--requests", requests, "--pid",
                                    department.pid, *arguments)]
 
 

@@ -4,6 +4,7 @@
 #include "peer.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -46,4 +47,11 @@ double latency_at(const struct latencies *l, double part)
 {
     size_t i = (size_t)(part * (double)l->count);
     return l->count ? l->values[i < l->count ? i : l->count - 1] : 0;
+}
+
+void latencies_say(struct latencies *l)
+{
+    latencies_sort(l);
+    printf("\"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f, ", latency_at(l, 0.5),
+           latency_at(l, 0.99), latency_at(l, 0.999), latency_at(l, 1));
 }

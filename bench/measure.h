@@ -15,9 +15,11 @@ struct latencies {
     size_t count, room;
 };
 void latencies_add(struct latencies *l, double us);
-/* To be called once, before latency_at. */
+/* To be called before latency_at. */
 void latencies_sort(struct latencies *l);
 /* part: 0.99 for p99; 0 when there is no latency. */
 double latency_at(const struct latencies *l, double part);
+/* Sorts, and prints `"p50": N, "p99": N, "p999": N, "max": N, `. */
+void latencies_say(struct latencies *l);
 
 #endif

@@ -6,17 +6,17 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <spice/enums.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#define CYCLE_BYTES (4u << 20)
-
-const char *const mix_names[MIX_COUNT] = {"64k", "16k", "small"};
+#define PATIENCE_MS 60000
 
 void die(const char *format, ...)
 {
@@ -38,6 +38,7 @@ uint64_t now_ns(void)
 
 SSL_CTX *make_context(bool server)
 {
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL's writes say nothing of MSG_NOSIGNAL */
     SSL_CTX *ctx = SSL_CTX_new(server ? TLS_server_method() : TLS_client_method());
     if (!ctx || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
         SSL_CTX_set_ciphersuites(ctx, "TLS_AES_256_GCM_SHA384") != 1)
@@ -47,57 +48,94 @@ SSL_CTX *make_context(bool server)
     return ctx;
 }
 
-void peer_connect(struct peer *p, SSL_CTX *ctx, unsigned port)
+void set_alarm(int timer, uint64_t ns)
+{
+    struct itimerspec t = {
+        .it_value = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)}};
+    timerfd_settime(timer, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+/* A byte at a time: what follows the head belongs to TLS. */
+static void ask_for_tunnel(struct peer *p, unsigned port)
+{
+    char head[1024];
+    size_t have = 0;
+    int n = snprintf(head, sizeof head, "CONNECT 127.0.0.1:%u HTTP/1.0\r\n\r\n", port);
+    if (send(p->fd, head, (size_t)n, MSG_NOSIGNAL) != n)
+        die("asking for a tunnel: %s", strerror(errno));
+    while (have < sizeof head - 1 && (have < 4 || memcmp(head + have - 4, "\r\n\r\n", 4) != 0))
+        if (recv(p->fd, head + have++, 1, 0) != 1)
+            die("closed instead of a tunnel");
+    head[have] = '\0';
+    unsigned status = 0;
+    if (sscanf(head, "HTTP/%*u.%*u %u", &status) != 1 || status != 200)
+        die("no tunnel: %.200s", head);
+}
+
+static void make_ready(struct peer *p, SSL_CTX *tls)
+{
+    int one = 1;
+    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK) != 0)
+        die("fcntl: %s", strerror(errno));
+    p->ssl = tls ? SSL_new(tls) : NULL;
+    if (tls && (!p->ssl || SSL_set_fd(p->ssl, p->fd) != 1))
+        die("TLS");
+}
+
+void peer_connect(struct peer *p, const struct door *d)
 {
     struct sockaddr_in to = {.sin_family = AF_INET,
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-                             .sin_port = htons((uint16_t)port)};
-    int one = 1;
+                             .sin_port = htons((uint16_t)d->port)};
     p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (p->fd < 0 || connect(p->fd, (struct sockaddr *)&to, sizeof to) != 0)
         die("connecting: %s", strerror(errno));
-    setsockopt(p->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (!ctx)
-        return;
-    p->ssl = SSL_new(ctx);
-    SSL_set_fd(p->ssl, p->fd);
-    if (SSL_connect(p->ssl) != 1)
-        die("TLS handshake");
+    if (d->through)
+        ask_for_tunnel(p, d->through);
+    make_ready(p, d->tls);
+    if (p->ssl)
+        SSL_set_connect_state(p->ssl);
 }
 
-bool take_exactly(struct peer *p, void *to, size_t n)
+void peer_accepted(struct peer *p, int fd, SSL_CTX *tls)
 {
-    for (size_t have = 0; have < n;) {
-        ssize_t r = p->ssl ? SSL_read(p->ssl, (char *)to + have, (int)(n - have))
-                           : read(p->fd, (char *)to + have, n - have);
-        if (r < 0 && errno == EINTR && !p->ssl)
-            continue;
-        if (r <= 0) {
-            if (have == 0)
-                return false;
-            die("the peer closed within a message of the link");
-        }
-        have += (size_t)r;
+    p->fd = fd;
+    make_ready(p, tls);
+    if (p->ssl)
+        SSL_set_accept_state(p->ssl);
+}
+
+int peer_shake(struct peer *p)
+{
+    if (!p->ssl || SSL_is_init_finished(p->ssl))
+        return 1;
+    int r = SSL_do_handshake(p->ssl);
+    if (r == 1)
+        return 1;
+    int e = SSL_get_error(p->ssl, r);
+    if (e != SSL_ERROR_WANT_READ && e != SSL_ERROR_WANT_WRITE)
+        return -1; /* the reason stays in OpenSSL's queue, for die() */
+    ERR_clear_error();
+    return 0;
+}
+
+void peer_close(struct peer *p)
+{
+    if (p->ssl && SSL_is_init_finished(p->ssl)) {
+        SSL_shutdown(p->ssl);
+        ERR_clear_error();
     }
-    return true;
+    SSL_free(p->ssl);
+    close(p->fd);
+    *p = (struct peer){.fd = -1};
 }
 
-void give_all(struct peer *p, struct kb_span bytes)
+void peer_wait(struct peer *p)
 {
-    while (bytes.len) {
-        ssize_t r = p->ssl ? SSL_write(p->ssl, bytes.data, (int)bytes.len)
-                           : send(p->fd, bytes.data, bytes.len, MSG_NOSIGNAL);
-        if (r <= 0)
-            die("sending: %s", strerror(errno));
-        bytes.data += r;
-        bytes.len -= (size_t)r;
-    }
-}
-
-void set_nonblocking(struct peer *p)
-{
-    if (fcntl(p->fd, F_SETFL, fcntl(p->fd, F_GETFL) | O_NONBLOCK) != 0)
-        die("fcntl: %s", strerror(errno));
+    struct pollfd f = {.fd = p->fd, .events = POLLIN};
+    if (poll(&f, 1, PATIENCE_MS) == 0)
+        die("nothing came for %d s", PATIENCE_MS / 1000);
 }
 
 static ssize_t tls_result(struct peer *p, int r)
@@ -129,35 +167,28 @@ ssize_t give_some(struct peer *p, const void *from, size_t n)
     return r < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : -1;
 }
 
-static uint32_t next_random(uint32_t *state)
+void take_whole(struct peer *p, void *to, size_t n)
 {
-    *state ^= *state << 13;
-    *state ^= *state >> 17;
-    *state ^= *state << 5;
-    return *state;
+    for (size_t have = 0; have < n;) {
+        ssize_t r = take_some(p, (char *)to + have, n - have);
+        if (r < 0)
+            die("the peer closed");
+        if (r == 0)
+            peer_wait(p);
+        have += (size_t)r;
+    }
 }
 
-void cycle_make(struct cycle *c, enum mix mix)
+bool give_whole(struct peer *p, struct kb_span bytes)
 {
-    static const uint8_t stream_id[4];
-    uint32_t random = 2463534242u;
-    *c = (struct cycle){0};
-    kb_buf_reserve(&c->bytes, CYCLE_BYTES + 65536);
-    while (c->bytes.len < CYCLE_BYTES) {
-        uint32_t size = mix == MIX_64K   ? 65536
-                        : mix == MIX_16K ? 16384
-                                         : 200 + next_random(&random) % (4096 - 200 + 1);
-        uint32_t data = size - MSG_HEADER - 12;
-        kb_buf_add_u16(&c->bytes, SPICE_MSG_DISPLAY_STREAM_DATA);
-        kb_buf_add_u32(&c->bytes, size - MSG_HEADER);
-        kb_buf_add(&c->bytes, stream_id, sizeof stream_id);
-        kb_buf_add_u32(&c->bytes, 0); /* the time; in the first message the cycle's number */
-        kb_buf_add_u32(&c->bytes, data);
-        for (uint32_t i = 0; i < data; i += 4) {
-            uint8_t word[4];
-            kb_put_u32(word, next_random(&random));
-            kb_buf_add(&c->bytes, word, data - i < 4 ? data - i : 4);
-        }
-        c->messages++;
+    while (bytes.len) {
+        ssize_t r = give_some(p, bytes.data, bytes.len);
+        if (r < 0)
+            return false;
+        if (r == 0)
+            die("a few bytes were not taken");
+        bytes.data += r;
+        bytes.len -= (size_t)r;
     }
+    return true;
 }

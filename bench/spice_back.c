@@ -4,33 +4,37 @@
  *
  *   spice_back [--tls CERTIFICATE KEY]     then one JSON line with its port
  *
- * A link is answered blocking: the load generator links one channel after the other. */
+ * Nothing blocks: while some channels are linked, others carry their messages. */
+#include "cycle.h"
 #include "peer.h"
 #include "spice/link.h"
 #include "spice/ticket.h"
 
 #include <errno.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <spice/enums.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define PASSWORD "bench"
 /* One write of the flood at most: what a busy server hands over in one go. */
 #define WRITE_MAX 65536
 
+/* Accepted in one turn at most, so that the others' messages do not wait for a storm. */
+#define ACCEPTS_PER_TURN 4
+
 struct channel {
     struct peer peer;
+    struct kb_client_link *link; /* NULL once it is linked */
     unsigned type;
     struct cycle *cycle; /* display: what is being sent; NULL until it is asked for */
     uint32_t cycle_number;
-    size_t at;           /* in the cycle */
-    struct kb_buf echo;  /* what the socket did not take yet */
-    uint8_t ask[64];     /* display: the client's request */
+    size_t at;          /* in the cycle */
+    struct kb_buf echo; /* what the socket did not take yet */
+    uint8_t ask[64];    /* display: the client's request */
     size_t asked;
 };
 
@@ -49,10 +53,17 @@ static void watch(struct channel *ch, int op, uint32_t events)
 
 static void end(struct channel *ch)
 {
-    SSL_free(ch->peer.ssl);
-    close(ch->peer.fd);
+    peer_close(&ch->peer);
     kb_buf_finish(&ch->echo);
+    free(ch->link);
     free(ch);
+}
+
+/* Whoever has gone is noticed when the next event is served. */
+static void say(struct peer *p, struct kb_buf *out)
+{
+    (void)!give_whole(p, kb_buf_span(out));
+    kb_buf_finish(out);
 }
 
 static void say_init(struct peer *p, uint32_t session)
@@ -65,8 +76,7 @@ static void say_init(struct peer *p, uint32_t session)
     kb_buf_add_u32(&out, sizeof fields);
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         kb_buf_add_u32(&out, fields[i]);
-    give_all(p, kb_buf_span(&out));
-    kb_buf_finish(&out);
+    say(p, &out);
 }
 
 /* SpiceMsgPortInit: length and place of the name, opened, the name. */
@@ -74,74 +84,81 @@ static void say_port(struct peer *p)
 {
     struct kb_buf out = {0};
     kb_buf_add_u16(&out, SPICE_MSG_PORT_INIT);
-    kb_buf_add_u32(&out, PORT_INIT_SIZE);
+    kb_buf_add_u32(&out, PORT_INIT_SIZE - MSG_HEADER);
     kb_buf_add_u32(&out, sizeof PORT_NAME);
     kb_buf_add_u32(&out, 9);
     kb_buf_add(&out, "\1", 1);
     kb_buf_add(&out, PORT_NAME, sizeof PORT_NAME);
-    give_all(p, kb_buf_span(&out));
-    kb_buf_finish(&out);
+    say(p, &out);
 }
 
-/* False: the peer went before it said anything, as a health check does. */
-static bool do_link(struct channel *ch)
+static void say_reply(struct channel *ch)
 {
-    struct peer *p = &ch->peer;
-    struct kb_client_link l;
     struct kb_buf out = {0};
-    uint8_t in[KB_LINK_BODY_MAX];
-    enum kb_link_step step;
-    kb_client_link_init(&l);
-    do {
-        size_t want = kb_client_link_want(&l);
-        if (!take_exactly(p, in, want))
-            return false;
-        step = kb_client_link_feed(&l, kb_span(in, want));
-        if (step == KB_LINK_GOT) {
-            kb_link_reply(&out, l.link.channel_type, kb_ticket_key_public(key));
-            give_all(p, kb_buf_span(&out));
-            out.len = 0;
-        }
-    } while (step == KB_LINK_MORE || step == KB_LINK_GOT);
+    kb_link_reply(&out, ch->link->link.channel_type, kb_ticket_key_public(key));
+    say(&ch->peer, &out);
+}
+
+static void become_linked(struct channel *ch)
+{
+    struct kb_buf out = {0};
     char password[KB_PASSWORD_MAX + 1];
-    if (step != KB_LINK_TICKET || !kb_ticket_open(key, l.ticket, password) ||
-        strcmp(password, PASSWORD) != 0)
-        die("a link that is wrong");
+    if (!kb_ticket_open(key, ch->link->ticket, password) || strcmp(password, PASSWORD) != 0)
+        die("a ticket that is wrong");
     kb_link_result(&out, 0);
-    give_all(p, kb_buf_span(&out));
-    kb_buf_finish(&out);
-    ch->type = l.link.channel_type;
+    say(&ch->peer, &out);
+    ch->type = ch->link->link.channel_type;
+    free(ch->link);
+    ch->link = NULL;
     if (ch->type == KB_CHANNEL_MAIN)
-        say_init(p, ++last_session);
+        say_init(&ch->peer, ++last_session);
     else if (ch->type == KB_CHANNEL_PORT)
-        say_port(p);
+        say_port(&ch->peer);
+}
+
+/* As far as bytes have come. False: the peer went first, as a health check does. */
+static bool carry_link(struct channel *ch)
+{
+    uint8_t in[KB_LINK_BODY_MAX];
+    int shaken = peer_shake(&ch->peer);
+    ERR_clear_error();
+    if (shaken <= 0)
+        return shaken == 0;
+    while (ch->link) {
+        ssize_t r = take_some(&ch->peer, in, kb_client_link_want(ch->link));
+        if (r <= 0)
+            return r == 0;
+        switch (kb_client_link_feed(ch->link, kb_span(in, (size_t)r))) {
+        case KB_LINK_MORE:
+            break;
+        case KB_LINK_GOT:
+            say_reply(ch);
+            break;
+        case KB_LINK_TICKET:
+            become_linked(ch);
+            break;
+        default:
+            die("a link that is wrong");
+        }
+    }
     return true;
 }
 
-static void accept_one(int listener)
+static void accept_some(int listener)
 {
-    struct channel *ch = calloc(1, sizeof *ch);
-    if (!ch)
-        die("memory");
-    ch->peer.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    if (ch->peer.fd < 0)
-        die("accept: %s", strerror(errno));
-    int one = 1;
-    setsockopt(ch->peer.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    struct timeval patience = {.tv_sec = 20};
-    setsockopt(ch->peer.fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
-    if (tls) {
-        ch->peer.ssl = SSL_new(tls);
-        SSL_set_fd(ch->peer.ssl, ch->peer.fd);
-        if (SSL_accept(ch->peer.ssl) != 1)
-            die("TLS handshake");
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd < 0 && (errno == EAGAIN || errno == ECONNABORTED))
+            return;
+        if (fd < 0)
+            die("accept: %s", strerror(errno));
+        struct channel *ch = calloc(1, sizeof *ch);
+        if (!ch || !(ch->link = calloc(1, sizeof *ch->link)))
+            die("memory");
+        peer_accepted(&ch->peer, fd, tls);
+        kb_client_link_init(ch->link);
+        watch(ch, EPOLL_CTL_ADD, EPOLLIN);
     }
-    if (!do_link(ch)) {
-        end(ch);
-        return;
-    }
-    set_nonblocking(&ch->peer);
-    watch(ch, EPOLL_CTL_ADD, EPOLLIN);
 }
 
 /* Some of the flood; the poll comes back for more. */
@@ -222,6 +239,10 @@ static bool echo(struct channel *ch)
 
 static bool serve(struct channel *ch, uint32_t events)
 {
+    if (ch->link && !carry_link(ch))
+        return false;
+    if (ch->link)
+        return true;
     if (ch->type == KB_CHANNEL_DISPLAY)
         return (!(events & ~(uint32_t)EPOLLOUT) || listen_display(ch)) &&
                (!(events & EPOLLOUT) || flood(ch));
@@ -230,7 +251,7 @@ static bool serve(struct channel *ch, uint32_t events)
 
 static int open_listener(void)
 {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof a;
     if (fd < 0 || bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 4096) != 0 ||
@@ -267,7 +288,7 @@ int main(int argc, char **argv)
         for (int i = 0; i < n; i++) {
             struct channel *ch = events[i].data.ptr;
             if (!ch)
-                accept_one(listener);
+                accept_some(listener);
             else if (!serve(ch, events[i].events))
                 end(ch);
         }

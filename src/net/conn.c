@@ -28,6 +28,9 @@
 #define LINGER_READ_MS 3000
 #define LINGER_BYTES (1 << 20)
 
+/* A read of so much has more behind it, most likely. */
+#define MUCH (KB_BLOCK_SIZE / 4)
+
 uint16_t kb_conn_format_address(const struct sockaddr *a, char *text, size_t size)
 {
     if (a->sa_family == AF_INET) {
@@ -269,7 +272,10 @@ static enum kb_io read_plain(struct kb_conn *c, void *to, size_t n, int flags, s
 
 enum kb_io kb_conn_read(struct kb_conn *c, void *to, size_t n, size_t *got)
 {
-    return c->ssl ? kb_conn_tls_read(c, to, n, got) : read_plain(c, to, n, 0, got);
+    enum kb_io io = c->ssl ? kb_conn_tls_read(c, to, n, got) : read_plain(c, to, n, 0, got);
+    if (io == KB_IO_OK)
+        c->much = *got >= MUCH;
+    return io;
 }
 
 enum kb_io kb_conn_peek(struct kb_conn *c, void *to, size_t n, size_t *got)
@@ -349,11 +355,17 @@ static void on_poll(uv_poll_t *h, int status, int events)
     enum kb_work work = c->setup ? KB_WORK_SETUP : KB_WORK_RELAY;
     if (status == 0 && work == KB_WORK_SETUP && kb_loop_is_spent(l))
         return;
+    bool bulk = work == KB_WORK_RELAY && (c->much || c->out_bytes);
+    if (status == 0 && bulk && !kb_loop_bulk_may(l, &c->bulk_gone))
+        return;
     if (status < 0)
         events = UV_READABLE | UV_WRITABLE | UV_DISCONNECT; /* let the system call say what it is */
     uint64_t began = kb_clock_us();
     serve(c, events); /* c may be gone after this */
-    kb_loop_worked(l, work, kb_clock_us() - began);
+    uint64_t took = kb_clock_us() - began;
+    if (bulk)
+        l->bulk_us += took;
+    kb_loop_worked(l, work, took);
 }
 
 void kb_conn_accept_tls(struct kb_conn *c, SSL_CTX *ctx)

@@ -45,6 +45,8 @@ struct kb_conn {
                    of a live channel clears it */
     bool fresh;         /* TLS client: proves the peer anew, resumes nothing */
     bool emptied;       /* the last read took all there was: the next would be AGAIN, or the end */
+    bool much;          /* the last read took much */
+    unsigned bulk_gone; /* for kb_loop_bulk_may */
     long verify_result; /* TLS client: X509_V_OK or why the server's certificate is not trusted */
     SSL *ssl;           /* NULL: plain */
     struct kb_span in;  /* TLS: bytes read from the socket that OpenSSL has not had yet; empty

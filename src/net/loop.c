@@ -66,7 +66,7 @@ static void run_deferred(struct kb_loop *l)
 static void before_poll(uv_prepare_t *h)
 {
     struct kb_loop *l = h->data;
-    l->setup_us = 0;
+    kb_loop_begin_turn(l);
     run_deferred(l);
 }
 

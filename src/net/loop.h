@@ -35,6 +35,9 @@ struct kb_loop {
     uint64_t window_start_us, cpu_us; /* for the busy ratio */
     struct kb_series *busy;
     uint64_t setup_us; /* spent on set-up in this turn */
+    uint64_t bulk_us;  /* the same on connections that move much */
+    unsigned round;    /* in which each of those has one go; never 0 */
+    bool starved;      /* somebody has not had theirs */
     struct kb_series *slow[KB_WORK_KINDS];
     uint64_t slow_logged_us;
 };
@@ -53,10 +56,32 @@ void kb_loop_defer(struct kb_loop *l, struct kb_deferred *d, void (*run)(struct 
 void kb_loop_assert(const struct kb_loop *l);
 /* In one turn set-up (TLS handshakes, RSA tickets) may take so long; one event more may begin
  * before it is spent. A storm of new connections then costs a live channel that much, not all. */
-#define KB_LOOP_SETUP_US 1000
+#define KB_LOOP_SETUP_US 500
+static inline void kb_loop_begin_turn(struct kb_loop *l)
+{
+    l->setup_us = l->bulk_us = 0;
+    if (!l->starved && ++l->round == 0)
+        l->round = 1;
+    l->starved = false;
+}
 static inline bool kb_loop_is_spent(const struct kb_loop *l)
 {
     return l->setup_us >= KB_LOOP_SETUP_US;
+}
+/* The same for connections that move much at a time: any number of floods costs a message that
+ * comes alone so long, and one go of a flood more. All have one go before one has a second; gone:
+ * the round of the connection's last. True: this is its go. */
+#define KB_LOOP_BULK_US 300
+static inline bool kb_loop_bulk_may(struct kb_loop *l, unsigned *gone)
+{
+    if (*gone == l->round)
+        return false;
+    if (l->bulk_us >= KB_LOOP_BULK_US) {
+        l->starved = true;
+        return false;
+    }
+    *gone = l->round;
+    return true;
 }
 /* An event took so long. Counts those that nothing on a loop should take, and logs the worst. */
 void kb_loop_worked(struct kb_loop *l, enum kb_work work, uint64_t us);

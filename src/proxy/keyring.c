@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/priority.h"
 
 #include <stdlib.h>
 
@@ -47,6 +48,7 @@ static void key_came(struct kb_message *m)
 static void make_key(struct kb_message *m)
 {
     struct kb_key_request *q = (struct kb_key_request *)m;
+    kb_thread_give_way(); /* the old key is good meanwhile, and a loop may want this core */
     q->key = kb_ticket_key_create();
     q->message.run = key_came;
     kb_loop_post(q->loop, &q->message);

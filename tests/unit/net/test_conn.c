@@ -14,6 +14,7 @@
 #include "net/tls_context.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -376,6 +377,73 @@ static void test_spent(void **state)
     }
 }
 
+/* The same of those that move much, and of those that have more to send than was taken. */
+static void test_much(void **state)
+{
+    (void)state;
+    enum { SMALL, READS_MUCH, HAS_BACKLOG, KINDS };
+    for (int kind = 0; kind < KINDS; kind++) {
+        struct kb_loop *l = kb_loop_create(0);
+        kb_auto_free uint8_t *room = kb_zalloc(KB_BLOCK_SIZE), *data = kb_zalloc(TOTAL);
+        struct side a = {.received = room, .read_size = KB_BLOCK_SIZE}, b = a;
+        connect_sides(l, &a, &b);
+        a.conn->setup = b.conn->setup = false;
+        kb_loop_begin_turn(l);
+        uv_prepare_stop(&l->before_poll); /* no other turn begins by itself */
+        kb_conn_want_read(a.conn, true);
+        size_t n = kind == READS_MUCH ? KB_BLOCK_SIZE / 2 : 5;
+        kb_conn_queue(b.conn, kb_span(data, n));
+        assert_true(kb_conn_flush(b.conn));
+        uv_run(&l->uv, UV_RUN_ONCE);
+        assert_int_equal(a.got, n);
+        if (kind == HAS_BACKLOG) {
+            kb_conn_queue(a.conn, kb_span(data, TOTAL));
+            assert_true(kb_conn_flush(a.conn));
+            assert_int_not_equal(kb_conn_backlog(a.conn), 0);
+        }
+        l->bulk_us = KB_LOOP_BULK_US;
+        l->round++;
+        a.got = 0;
+        kb_conn_queue(b.conn, kb_span(data, 5));
+        assert_true(kb_conn_flush(b.conn));
+        uv_run(&l->uv, UV_RUN_ONCE);
+        assert_int_equal(a.got, kind == SMALL ? 5 : 0);
+        assert_int_equal(l->starved, kind != SMALL);
+        kb_loop_begin_turn(l);
+        if (kind != SMALL)
+            uv_run(&l->uv, UV_RUN_ONCE);
+        assert_int_equal(a.got, 5);
+        kb_conn_destroy(a.conn);
+        kb_conn_destroy(b.conn);
+        kb_loop_destroy(l);
+    }
+}
+
+/* Whatever the order in which the poll tells of them, and it is always the same, all have as many
+ * goes. */
+static void test_rounds(void **state)
+{
+    (void)state;
+    static struct kb_loop l;
+    unsigned gone[7] = {0}, goes[7] = {0};
+    l.round = UINT_MAX - 20; /* it comes round */
+    for (int turn = 0; turn < 200; turn++) {
+        kb_loop_begin_turn(&l);
+        for (int i = 0; i < 7; i++) {
+            if (i == 6 && turn < 100)
+                continue; /* comes later */
+            if (kb_loop_bulk_may(&l, &gone[i])) {
+                goes[i]++;
+                l.bulk_us += KB_LOOP_BULK_US / 2 + 1; /* two a turn */
+            }
+        }
+    }
+    for (int i = 1; i < 6; i++)
+        assert_in_range(goes[i] + 1, goes[0], goes[0] + 2);
+    assert_in_range(goes[6], 20, 30);
+    assert_in_range(goes[0] * 6 + goes[6], 350, 400); /* hardly a turn is lost */
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -415,7 +483,8 @@ int main(void)
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_emptied),
         cmocka_unit_test(test_last_words), cmocka_unit_test(test_untrusted),
         cmocka_unit_test(test_move),       cmocka_unit_test(test_spent),
-        cmocka_unit_test(test_hang_up),
+        cmocka_unit_test(test_hang_up),    cmocka_unit_test(test_much),
+        cmocka_unit_test(test_rounds),
     };
     return cmocka_run_group_tests_name("net/conn", tests, set_up, tear_down);
 }

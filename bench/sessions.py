@@ -30,7 +30,7 @@ def way(number: int, session: dict) -> tuple[str, dict]:
     )[number % 4]
 
 
-def run(scratch: Path, count: int) -> list[float]:
+def end_one_by_one(scratch: Path, count: int) -> list[float]:
     """Milliseconds, one a session."""
     server = Server()
     consoles = [{"uuid": f"desk-{n}", "hypervisor_ip": server.host, "insecure_port": server.port,
