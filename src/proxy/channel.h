@@ -66,6 +66,7 @@ struct kb_channel {
     struct kb_grammar_walk grammar; /* of both legs' streams */
     struct kb_edit *edit;           /* NULL: nothing on this channel is ever edited */
     struct kb_content edited;       /* what the edits want sent, until its turn */
+    struct kb_gate *gate;           /* NULL: the client's pace does not matter */
     uint64_t held_us; /* since when the server leg waits for the session's bandwidth; 0: no */
     struct kb_verdicts *verdicts; /* NULL until a rule acts */
     struct kb_timer deadline;
@@ -118,7 +119,8 @@ void kb_channel_connected(struct kb_channel *ch, struct kb_conn *conn);
 void kb_channel_dial(struct kb_channel *ch);
 /* relay.c: whole messages both ways until the end. */
 void kb_channel_relay(struct kb_channel *ch);
-/* Reads the hypervisor again after kb_ceiling_may_read said no. May end the channel. */
+/* Reads the hypervisor again after kb_ceiling_may_read or kb_gate_room said no. May end the
+ * channel. */
 void kb_channel_resume(struct kb_channel *ch);
 
 #endif

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "net/tls_context.h"
 #include "proxy/channel.h"
+#include "proxy/gate.h"
 #include "proxy/reach.h"
 #include "proxy/session_state.h"
 #include "source/source.h"
@@ -198,6 +199,8 @@ static void dial(struct kb_channel *ch)
                                 ch, &reason, &detail);
     if (!setup->dial)
         kb_channel_close(ch, reason, detail);
+    else if (kb_gate_begins_small(ch))
+        kb_dial_begin_small(setup->dial);
 }
 
 void kb_channel_dial(struct kb_channel *ch)
