@@ -7,8 +7,8 @@
 
 /* Threads that move data, once: woken, they have the core at once, for short pieces. */
 void kb_thread_be_prompt(void);
-/* Threads whose work may take a little longer (HTTP, questions to clouds, the making of keys): at the
- * beginning of each piece of it. */
+/* Threads whose work may take a little longer (HTTP, questions to clouds, the making of keys): at
+ * the beginning of each piece of it. */
 void kb_thread_give_way(void);
 /* The same threads in the midst of what may take a millisecond: lets others go first if it has run
  * for 0.2 ms. Cheap: a look at the clock. */

@@ -200,6 +200,7 @@ void kb_conn_queue(struct kb_conn *c, struct kb_span bytes)
             return;
         }
         if (n > 0) {
+            c->sent += (size_t)n;
             bytes.data += n;
             bytes.len -= (size_t)n;
         }
@@ -223,6 +224,7 @@ static void send_queue(struct kb_conn *c)
                 break_conn(c, errno);
             return;
         }
+        c->sent += (size_t)n;
         c->out_bytes -= (size_t)n;
         while (n > 0) {
             struct kb_block *b = c->out;

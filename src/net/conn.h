@@ -53,6 +53,7 @@ struct kb_conn {
                            between calls */
     struct kb_block *out, *out_last;
     size_t out_bytes;
+    uint64_t sent; /* bytes that the socket has taken; with TLS, of its records */
     const struct kb_conn_events *events;
     void *owner;
     struct kb_timer linger;

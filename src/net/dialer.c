@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "net/tcp.h"
 #include "net/tunnel.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct kb_dial {
     struct addrinfo own; /* for a unix socket, which nobody has to look up */
     struct sockaddr_un unix_address;
     int fd;
+    bool begin_small;
     uv_poll_t *poll;
     struct kb_timer timer;
     struct kb_buf ask, said; /* of a tunnel: the request, empty without; the answer so far */
@@ -232,6 +234,8 @@ static void on_turn(void *arg)
         attempt_failed(d, KB_REASON_CONNECT_FAILED, strerror_r(errno, text, sizeof text));
         return;
     }
+    if (d->begin_small)
+        kb_tcp_begin_small(d->fd);
     int r = connect(d->fd, d->next->ai_addr, d->next->ai_addrlen);
     if (r != 0 && errno != EINPROGRESS) {
         attempt_failed(d, KB_REASON_CONNECT_FAILED, strerror_r(errno, text, sizeof text));
@@ -360,6 +364,11 @@ struct kb_dial *kb_dial_tunnel(struct kb_loop *l, struct kb_worker *resolver, co
     struct kb_dial *d = kb_dial_tcp(l, resolver, proxy, proxy_port, each_ms, done, arg);
     d->ask = ask;
     return d;
+}
+
+void kb_dial_begin_small(struct kb_dial *d)
+{
+    d->begin_small = true;
 }
 
 void kb_dial_cancel(struct kb_dial *d)

@@ -30,6 +30,8 @@ struct kb_dial *kb_dial_tunnel(struct kb_loop *l, struct kb_worker *resolver, co
                                uint16_t proxy_port, const char *host, uint16_t port,
                                uint64_t each_ms,
                                void (*done)(void *arg, const struct kb_dial_result *r), void *arg);
+/* In the turn of the loop in which the dial began: see kb_tcp_begin_small. */
+void kb_dial_begin_small(struct kb_dial *d);
 /* done() will not be called. Not after it was. */
 void kb_dial_cancel(struct kb_dial *d);
 

@@ -191,6 +191,8 @@ void kb_approach_begin(struct kb_approach *a)
                             kb_proxy_options_now(p).connect_ms, on_dialled, a, &reason, &detail);
     if (!a->dial)
         a->failed(a->owner, reason, detail);
+    else if (a->small)
+        kb_dial_begin_small(a->dial);
 }
 
 void kb_approach_finish(struct kb_approach *a)

@@ -19,6 +19,7 @@ struct kb_approach {
     struct kb_shard *shard;
     struct kb_target *target;   /* counted by the owner */
     const struct kb_link *link; /* borrowed: what the client said */
+    bool small;                 /* see kb_gate_begins_small */
     /* connected: may be NULL. done: conn is the owner's, and still read. failed: detail may lie in
      * the approach. After done or failed the owner finishes it, at once or later. */
     void (*connected)(void *owner);

@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proxy/gate.h"
 #include "proxy/metrics.h"
 #include "proxy/migrate.h"
 #include "proxy/session_state.h"
@@ -199,6 +200,8 @@ void kb_channel_close(struct kb_channel *ch, enum kb_reason reason, const char *
     bool relayed = ch->state == KB_STATE_RELAY;
     kb_edit_destroy(ch->edit, &ch->edited);
     ch->edit = NULL;
+    kb_gate_destroy(ch->gate);
+    ch->gate = NULL;
     kb_content_finish(&ch->edited);
     kb_channel_sum_verdicts(ch);
     if (relayed) {

@@ -64,6 +64,7 @@ struct kb_channel {
     struct kb_grammar_walk grammar; /* of both legs' streams */
     struct kb_edit *edit;           /* NULL: nothing on this channel is ever edited */
     struct kb_content edited;       /* what the edits want sent, until its turn */
+    struct kb_gate *gate;           /* NULL: the client's pace does not matter */
     uint64_t held_us; /* since when the server leg waits for the session's bandwidth; 0: no */
     struct kb_verdicts *verdicts; /* NULL until a rule acts */
     struct kb_timer deadline;
@@ -123,7 +124,8 @@ void kb_channel_say(struct kb_channel *ch, enum kb_direction d, uint16_t type, s
 struct kb_conn *kb_channel_swap_server(struct kb_channel *ch, struct kb_conn *conn);
 /* After that: goes on with what has waited. May end the channel. */
 void kb_channel_go_on(struct kb_channel *ch);
-/* Reads the hypervisor again after kb_ceiling_may_read said no. May end the channel. */
+/* Reads the hypervisor again after kb_ceiling_may_read or kb_gate_room said no. May end the
+ * channel. */
 void kb_channel_resume(struct kb_channel *ch);
 
 #endif

@@ -1,5 +1,6 @@
 /* States DIAL and SERVER_LINK: the channel's way to its hypervisor (approach.c goes it); and only
  * then the client is told its result. The loop's thread. */
+#include "proxy/gate.h"
 #include "proxy/session_state.h"
 #include "source/source.h"
 
@@ -38,6 +39,7 @@ void kb_channel_dial(struct kb_channel *ch)
         .shard = ch->shard,
         .target = t,
         .link = &ch->setup->client_link.link,
+        .small = kb_gate_begins_small(ch),
         .connected = on_connected,
         .done = on_linked,
         .failed = on_failed,

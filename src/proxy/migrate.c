@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "proxy/gate.h"
 #include "proxy/reach.h"
 #include "proxy/session_state.h"
 #include "proxy/switch.h"
@@ -266,6 +267,7 @@ static void begin_leg(struct kb_channel *ch)
         .shard = ch->shard,
         .target = kb_target_ref(m->target),
         .link = &v->link,
+        .small = kb_gate_begins_small(ch),
         .done = on_linked,
         .failed = on_failed,
         .owner = v,

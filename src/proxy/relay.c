@@ -3,11 +3,13 @@
  * Bytes are read into a block, cut into messages and held to the grammar by the stream, and queued
  * on the other leg, or what the edits put in their place; what is not a whole message yet stays in
  * the block until the rest comes. A leg is read only while the other has nothing unsent, so a
- * channel holds at most one read's worth of bytes each way. The loop's thread. */
+ * channel holds at most one read's worth of bytes each way; a hypervisor's also only while the
+ * session's bandwidth (ceiling.h) and a display's client (gate.h) allow. The loop's thread. */
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "proxy/channel.h"
+#include "proxy/gate.h"
 #include "proxy/metrics.h"
 #include "proxy/migrate.h"
 #include "proxy/session_state.h"
@@ -259,11 +261,16 @@ static void pump(struct kb_channel *ch, struct kb_leg *from, struct kb_leg *to)
             kb_conn_want_read(from->conn, false);
             return;
         }
+        size_t room = from->held ? kb_block_room(from->held) : KB_BLOCK_SIZE;
+        if (from == &ch->server && ch->gate && !(room = kb_gate_room(ch, room))) {
+            kb_conn_want_read(from->conn, false);
+            return;
+        }
         if (!from->held)
             from->held = kb_block_get(&ch->shard->loop->blocks);
         struct kb_block *b = from->held;
         size_t got;
-        enum kb_io io = kb_conn_read(from->conn, b->data + b->end, kb_block_room(b), &got);
+        enum kb_io io = kb_conn_read(from->conn, b->data + b->end, room, &got);
         if (io == KB_IO_AGAIN) {
             if (b->start == b->end)
                 put_held(ch, from);
@@ -362,6 +369,7 @@ struct kb_conn *kb_channel_swap_server(struct kb_channel *ch, struct kb_conn *co
     ch->server.conn = conn;
     ch->client.paused = false;
     conn->setup = false;
+    kb_gate_moved(ch);
     kb_conn_set_owner(conn, &events, ch);
     return left;
 }
@@ -393,6 +401,7 @@ void kb_channel_relay(struct kb_channel *ch)
     ch->edited.on_rule = on_rule;
     ch->edited.on_fact = on_fact;
     ch->edited.owner = ch;
+    ch->gate = kb_gate_create(ch);
     kb_count_channel_opened(ch->type);
     kb_count_linked();
     kb_channel_audit(ch, "channel.opened", KB_REASON_NONE, NULL);

@@ -5,7 +5,7 @@
  * (hlt) whenever nothing happens, so that many of them fit on one machine.
  *
  * Compiled with -DTONE it plays 440 Hz on the PC speaker for ever; without, the Enter key gives a
- * short beep.
+ * short beep. Compiled with -DBUSY it paints noise below the text, a new picture each timer tick.
  *
  * Runs in 32-bit protected mode with interrupts; the handlers only put bytes into a ring, the
  * main loop does the work.
@@ -378,6 +378,26 @@ static void type_char(char c)
     }
 }
 
+#ifdef BUSY
+/* What no compression makes small, 18 times a second. */
+static void paint_noise(void)
+{
+    static uint32_t painted, noise = 2463534242u;
+    if (painted == ticks) {
+        return;
+    }
+    painted = ticks;
+    for (int y = TYPED_Y; y < TYPED_Y + TYPED_ROWS * GLYPH_H; y++) {
+        for (int x = TYPED_X; x < TYPED_X + TYPED_COLUMNS * GLYPH_W; x++) {
+            noise ^= noise << 13;
+            noise ^= noise >> 17;
+            noise ^= noise << 5;
+            screen[(uint32_t)y * screen_stride + (uint32_t)x] = noise & 0xffffff;
+        }
+    }
+}
+#endif
+
 /* ---- the speaker ---- */
 
 static void speaker_on(void)
@@ -540,6 +560,9 @@ void guest_main(uint32_t framebuffer, uint32_t bytes_per_line, const uint8_t *gl
         }
 #ifndef TONE
         end_beep();
+#endif
+#ifdef BUSY
+        paint_noise();
 #endif
         /* sti takes effect after the next instruction: nothing can slip in before the hlt, and
          * input that came between the check and here is seen at the next tick at the latest. */
