@@ -21,7 +21,6 @@ struct kb_gate {
     struct kb_timer timer;
     uint64_t acked; /* of what the client's leg has sent, as TCP last told */
     uint32_t server_rtt_us;
-    bool near;         /* the client is next door: the hypervisor's leg is left to the kernel */
     size_t window;     /* of the hypervisor's leg; 0: left to the kernel */
     uint64_t acked_us; /* when that last became more */
 };
@@ -47,12 +46,10 @@ bool kb_gate_begins_small(const struct kb_channel *ch)
            path.least_rtt_us >= KB_PACE_NEXT_DOOR_US;
 }
 
-/* What the hypervisor's leg begins with, unless it is left to the kernel. */
+/* What the hypervisor's leg begins with. */
 static void take_leg(struct kb_channel *ch, struct kb_gate *g)
 {
     struct kb_tcp_path path;
-    if (g->near)
-        return;
     /* The least, which is the handshake's: the smoothed one has the making of RSA keys in it. */
     if (kb_tcp_path(ch->server.conn->fd, &path))
         g->server_rtt_us = path.least_rtt_us;
@@ -63,13 +60,12 @@ static void take_leg(struct kb_channel *ch, struct kb_gate *g)
 struct kb_gate *kb_gate_create(struct kb_channel *ch)
 {
     struct kb_pace_facts f;
-    if (ch->type != KB_CHANNEL_DISPLAY || !ask(ch, &f))
+    if (!kb_gate_begins_small(ch) || !ask(ch, &f))
         return NULL;
     struct kb_gate *g = kb_zalloc(sizeof *g);
     g->acked = f.acked;
     g->acked_us = f.now_us;
     kb_pace_init(&g->pace, &f);
-    g->near = !kb_gate_begins_small(ch);
     take_leg(ch, g);
     return g;
 }
@@ -92,8 +88,6 @@ void kb_gate_destroy(struct kb_gate *g)
 static void follow_window(struct kb_channel *ch)
 {
     struct kb_gate *g = ch->gate;
-    if (g->near)
-        return;
     size_t want = kb_pace_window(&g->pace, g->server_rtt_us);
     bool grow = g->window && (!want || want >= 2 * g->window);
     bool shrink = g->pace.filled && want && (!g->window || want <= g->window / 2);

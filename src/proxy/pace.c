@@ -7,8 +7,6 @@
 #define LIMIT_FIRST (128u << 10)
 /* Two messages of a screen's corner. Below that small links would go from full to empty. */
 #define LIMIT_MIN (32u << 10)
-/* Next door it is the client that is slow, not its link, and it takes much at once. */
-#define LIMIT_NEXT_DOOR (256u << 10)
 /* Timers count milliseconds, peers acknowledge and hypervisors wake up a little late. */
 #define SLACK_US 4000
 /* While the rate still grows: as BBR does (2.89), rounded up. */
@@ -62,9 +60,7 @@ static void set_limit(struct kb_pace *p, uint64_t now_us)
         us = GAIN_GROWING * path + SLACK_US;
     else
         us = path + path / 4 + SLACK_US;
-    uint64_t floor = p->rate >= RATE_FAST                     ? LIMIT_FAST
-                     : p->least_rtt_us < KB_PACE_NEXT_DOOR_US ? LIMIT_NEXT_DOOR
-                                                              : LIMIT_MIN;
+    uint64_t floor = p->rate >= RATE_FAST ? LIMIT_FAST : LIMIT_MIN;
     p->limit = p->rate ? most(product(p->rate, us), floor) : LIMIT_FIRST;
 }
 
