@@ -4,7 +4,7 @@ import datetime
 import signal
 
 import pytest
-from lab import wait_until
+from lab import CLIENT_LEFT, wait_until
 from lab.qemu import BOX_B
 
 ALL = {("main", 0), ("display", 0), ("cursor", 0), ("inputs", 0)}
@@ -33,7 +33,7 @@ def test_two_clients_after_each_other(lab):
         client.disconnect()
         kerbside.wait_sessions(0)
         ended = kerbside.wait_audit("session.ended", session_id=session["id"])
-        assert ended["reason"] == "client_closed"
+        assert ended["reason"] in CLIENT_LEFT
         assert ended["bytes_from_server"] > 256_000  # the bandwidth test alone
         assert ended["bytes_from_client"] > 0
     assert len(set(seen)) == 2
@@ -102,7 +102,7 @@ def test_client_is_killed(lab, kind):
     client.kill()
     kerbside.wait_sessions(0)
     ended = kerbside.wait_audit("session.ended", session_id=session["id"])
-    assert ended["reason"] in ("client_closed", "client_lost")
+    assert ended["reason"] in CLIENT_LEFT
     # The hypervisor is free for the next.
     ready(lab.client_through(kerbside, server.endpoint.uuid))
 
@@ -322,8 +322,8 @@ def test_usb_channel_opens_long_after_the_start(lab):
         return "usbredir:0" not in channels_of(kerbside.session(session["id"]))
 
     wait_until(closed, "one channel closes alone")
-    kerbside.wait_audit("channel.closed", session_id=session["id"], channel="usbredir:0",
-                        reason="client_closed")
+    ended = kerbside.wait_audit("channel.closed", session_id=session["id"], channel="usbredir:0")
+    assert ended["reason"] in CLIENT_LEFT
     (grant,) = kerbside.items("/api/v1/grants")
     expires = datetime.datetime.fromisoformat(grant["expires_at"])
     wait_until(lambda: datetime.datetime.now(datetime.timezone.utc) > expires, "the grant's end")

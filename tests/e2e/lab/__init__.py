@@ -6,7 +6,7 @@ and ends them all, whatever happens.
 
 from common.process import LabError, Process, wait_until
 
-from .client import Client
+from .client import CLIENT_LEFT, Client
 from .image import Image
 from .json_process import JsonProcess
 from .kerbside import Kerbside
@@ -18,6 +18,7 @@ from .viewer import RemoteViewer, Xvfb, spicy_screenshot
 from .xspice import Xspice
 
 __all__ = [
+    "CLIENT_LEFT",
     "Client",
     "Image",
     "JsonProcess",

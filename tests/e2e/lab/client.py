@@ -10,6 +10,15 @@ from .json_process import JsonProcess
 from .paths import Paths
 
 
+# How a session ends whose client leaves politely: what it has not read when it closes its socket,
+# such as a ping, makes a reset of the end.
+CLIENT_LEFT = ("client_closed", "client_lost")
+
+
+class Refused(LabError):
+    """A command that the client cannot do now."""
+
+
 class Client(JsonProcess):
     """Connects at once; events and pictures are asked for afterwards."""
 
@@ -82,7 +91,7 @@ class Client(JsonProcess):
         self.send(line)
         answer = self.wait_event_any(("done", "refused"), since=since, command=line)
         if answer["event"] == "refused":
-            raise LabError(f"{line}: {answer['reason']}")
+            raise Refused(f"{line}: {answer['reason']}")
 
     def wait_event_any(self, names, **more) -> dict:
         def first():
@@ -109,16 +118,25 @@ class Client(JsonProcess):
         path.unlink()
         return image
 
+    def picture(self, display: int = 0) -> Image | None:
+        """None while the display has none, as when its channel is opened anew."""
+        try:
+            return self.screenshot(display)
+        except Refused:
+            return None
+
     def wait_image(self, expected: Image, display: int = 0) -> Image:
         """Until the display shows exactly that."""
         last = None
 
         def same():
             nonlocal last
-            last = self.screenshot(display)
-            return last == expected
+            last = self.picture(display)
+            return last is not None and last == expected
 
         def explain():
+            if last is None:
+                return "the display has no picture at all"
             last.save_png(self.scratch / "seen.png")
             expected.save_png(self.scratch / "expected.png")
             return f"{last.difference(expected)}; see {self.scratch}/seen.png, expected.png"
@@ -127,8 +145,11 @@ class Client(JsonProcess):
         return last
 
     def wait_colour(self, x: int, y: int, colour: int, display: int = 0):
-        wait_until(lambda: self.screenshot(display).pixel(x, y) == colour,
-                   f"colour {colour:06x} at {x},{y}")
+        def shown():
+            picture = self.picture(display)
+            return picture is not None and picture.pixel(x, y) == colour
+
+        wait_until(shown, f"colour {colour:06x} at {x},{y}")
 
     def write_port(self, name: str, text: str):
         """Text as the client's command takes it: with \\n escapes, no newlines."""
