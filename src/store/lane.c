@@ -14,7 +14,7 @@
 #define SWEEP_LIMIT 500
 /* Audit events that nobody waits for are committed together; a daemon that is killed has lost those
  * of this time. Whatever somebody waits for takes them along at once. */
-#define PATIENCE_MS 50
+#define PATIENCE_MS 10
 /* How soon a failing database is tried again when nobody calls. */
 #define RETRY_MS 1000
 /* How often at most a lost connection is made anew, and what is kept is tried again. */

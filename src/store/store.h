@@ -12,7 +12,7 @@
  * What writes, and what a client waits for, goes through one thread and one transaction per batch
  * of calls; pages and lists are read by a second thread, so that a long list never holds a session
  * up. A read sees every write that was answered before the read was posted. Audit events that
- * nobody waits for may be written up to 50 ms after they were posted.
+ * nobody waits for may be written up to 10 ms after they were posted.
  *
  * Texts that are not UTF-8 are kept with U+FFFD in place of each wrong byte, and looked up the same
  * way. Nothing else about a text is changed: who shows it escapes it.
