@@ -337,3 +337,14 @@ char *key_of(const char *role)
     assert_int_equal(a->status, 201);
     return kb_printf("Authorization: Bearer %s\r\n", text_at(a->json, "key"));
 }
+
+void check_security_headers(const struct answer *a)
+{
+    assert_non_null(strstr(header(a, "content-security-policy"), "default-src 'none'"));
+    assert_non_null(strstr(header(a, "content-security-policy"), "frame-ancestors 'none'"));
+    assert_null(strstr(header(a, "content-security-policy"), "unsafe"));
+    assert_string_equal(header(a, "x-content-type-options"), "nosniff");
+    assert_string_equal(header(a, "referrer-policy"), "no-referrer");
+    assert_non_null(header(a, "strict-transport-security"));
+    assert_int_equal(strlen(header(a, "x-request-id")), KB_ID_SIZE - 1);
+}

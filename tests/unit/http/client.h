@@ -57,6 +57,8 @@ const struct answer *ask_raw(const char *bytes, size_t len);
 
 const char *header(const struct answer *a, const char *name); /* NULL if absent; lives a while */
 const char *text_at(const json_t *object, const char *path);  /* "error.code"; "" if absent */
+/* Fails the test unless the answer has what every one has. */
+void check_security_headers(const struct answer *a);
 /* Fails the test unless status and the error's code are these. */
 void check_error(const struct answer *a, int status, const char *code);
 /* "Authorization: Bearer ...\r\n" of a fresh API key with the role; the caller frees. */
