@@ -68,6 +68,24 @@ static void place(struct kb_console *c, const struct kb_libvirt_domain *d, const
     c->secure_port = d->tls_port;
 }
 
+/* Gives each running domain to take(), until that says no or the job was left behind. */
+static bool each_domain(struct kb_libvirt_job *j,
+                        bool (*take)(struct kb_libvirt_job *j, virDomainPtr domain))
+{
+    virDomainPtr *domains = NULL;
+    int count =
+        j->lib->virConnectListAllDomains(j->conn, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
+    if (count < 0)
+        return kb_libvirt_failed(j, "listing domains");
+    bool ok = true;
+    for (int i = 0; i < count; i++) {
+        ok = ok && !kb_libvirt_left(j) && take(j, domains[i]);
+        j->lib->virDomainFree(domains[i]);
+    }
+    free(domains);
+    return ok;
+}
+
 /* --- list ------------------------------------------------------------------------------------- */
 
 struct list_job {
@@ -85,24 +103,25 @@ static void list_finish(struct kb_libvirt_job *j)
 
 /* A domain that ended meanwhile, or that we may know of but not look at, is not on the list. False:
  * libvirtd did not say what it is. */
-static bool add_domain(struct list_job *l, virDomainPtr domain)
+static bool add_domain(struct kb_libvirt_job *j, virDomainPtr domain)
 {
-    const struct kb_libvirt *lib = l->job.lib;
+    struct list_job *l = (struct list_job *)j;
+    const struct kb_libvirt *lib = j->lib;
     char uuid[VIR_UUID_STRING_BUFLEN];
     const char *name = lib->virDomainGetName(domain);
     int state = VIR_DOMAIN_NOSTATE, reason;
     char *xml = lib->virDomainGetXMLDesc(domain, 0);
     if (!xml || lib->virDomainGetState(domain, &state, &reason, 0) < 0) {
         free(xml);
-        kb_libvirt_failed(&l->job, "asking for a domain");
-        return l->job.error.code == VIR_ERR_NO_DOMAIN || l->job.error.code == VIR_ERR_ACCESS_DENIED;
+        kb_libvirt_failed(j, "asking for a domain");
+        return j->error.code == VIR_ERR_NO_DOMAIN || j->error.code == VIR_ERR_ACCESS_DENIED;
     }
     struct kb_libvirt_domain d;
     if (kb_libvirt_domain_read(xml, &d) && lib->virDomainGetUUIDString(domain, uuid) == 0 &&
         state != VIR_DOMAIN_SHUTOFF) {
         struct kb_console *c = kb_console_create(uuid, name && *name ? name : uuid);
         c->state = kb_strdup(state_word(state));
-        place(c, &d, l->host, l->job.host_name);
+        place(c, &d, l->host, j->host_name);
         kb_consoles_add(&l->map, c);
     }
     kb_libvirt_domain_finish(&d);
@@ -113,20 +132,9 @@ static bool add_domain(struct list_job *l, virDomainPtr domain)
 static bool list_work(struct kb_libvirt_job *j)
 {
     struct list_job *l = (struct list_job *)j;
-    virDomainPtr *domains = NULL;
     kb_consoles_destroy(&l->map);
     kb_libvirt_listing(j);
-    int count =
-        j->lib->virConnectListAllDomains(j->conn, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-    if (count < 0)
-        return kb_libvirt_failed(j, "listing domains");
-    bool ok = true;
-    for (int i = 0; i < count; i++) {
-        ok = ok && !kb_libvirt_left(j) && add_domain(l, domains[i]);
-        j->lib->virDomainFree(domains[i]);
-    }
-    free(domains);
-    return ok;
+    return each_domain(j, add_domain);
 }
 
 static enum kb_listed libvirt_list(struct kb_source_call *call, struct kb_console **map)
@@ -351,9 +359,9 @@ static bool may(struct kb_libvirt_job *j, virDomainPtr domain, bool local)
     return code != VIR_ERR_ACCESS_DENIED && code != VIR_ERR_OPERATION_DENIED && !is_login(code);
 }
 
-static bool try_domain(struct check_job *c, virDomainPtr domain)
+static bool try_domain(struct kb_libvirt_job *j, virDomainPtr domain)
 {
-    struct kb_libvirt_job *j = &c->job;
+    struct check_job *c = (struct check_job *)j;
     struct kb_libvirt_domain d = {0};
     char *xml = j->lib->virDomainGetXMLDesc(domain, 0);
     bool ok = true,
@@ -371,19 +379,8 @@ static bool try_domain(struct check_job *c, virDomainPtr domain)
 static bool rights_work(struct kb_libvirt_job *j)
 {
     struct check_job *c = (struct check_job *)j;
-    virDomainPtr *domains = NULL;
     c->ports = c->locals = 0;
-    int count =
-        j->lib->virConnectListAllDomains(j->conn, &domains, VIR_CONNECT_LIST_DOMAINS_ACTIVE);
-    if (count < 0)
-        return kb_libvirt_failed(j, "listing domains");
-    bool ok = true;
-    for (int i = 0; i < count; i++) {
-        ok = ok && !kb_libvirt_left(j) && try_domain(c, domains[i]);
-        j->lib->virDomainFree(domains[i]);
-    }
-    free(domains);
-    return ok;
+    return each_domain(j, try_domain);
 }
 
 static struct check_job *check_job(const struct kb_source_call *call,
