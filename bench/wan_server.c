@@ -21,7 +21,7 @@
 enum {
     WIDTH = 1024,
     HEIGHT = 768,
-    BOX_X = 864, /* bench/wan.py knows it too */
+    BOX_X = 864, /* bench/runs/wan.py knows it too */
     BOX_Y = 640,
     BOX = 96,
     AREA_W = 640,
@@ -170,29 +170,6 @@ static gboolean refresh(gpointer data)
 
 /* ---- what libspice-server asks of a card and a keyboard ---- */
 
-static void nothing(QXLInstance *qxl)
-{
-    (void)qxl;
-}
-
-static void set_level(QXLInstance *qxl, int level)
-{
-    (void)qxl;
-    (void)level;
-}
-
-static void get_init_info(QXLInstance *qxl, QXLDevInitInfo *info)
-{
-    (void)qxl;
-    *info = (QXLDevInitInfo){
-        .num_memslots_groups = 1,
-        .num_memslots = 1,
-        .memslot_gen_bits = 1,
-        .memslot_id_bits = 1,
-        .n_surfaces = 16,
-    };
-}
-
 static int get_command(QXLInstance *qxl, QXLCommandExt *ext)
 {
     struct command *c = g_async_queue_try_pop(from_qxl(qxl)->commands);
@@ -214,75 +191,6 @@ static void release(QXLInstance *qxl, QXLReleaseInfoExt info)
     (void)qxl;
     g_free((void *)(uintptr_t)info.info->id);
 }
-
-static int get_cursor(QXLInstance *qxl, QXLCommandExt *ext)
-{
-    (void)qxl;
-    (void)ext;
-    return 0;
-}
-
-static int notify_cursor(QXLInstance *qxl)
-{
-    (void)qxl;
-    return 1;
-}
-
-static void notify_update(QXLInstance *qxl, uint32_t update)
-{
-    (void)qxl;
-    (void)update;
-}
-
-static int flush(QXLInstance *qxl)
-{
-    (void)qxl;
-    return 0;
-}
-
-static void async_complete(QXLInstance *qxl, uint64_t cookie)
-{
-    (void)qxl;
-    (void)cookie;
-}
-
-static void update_complete(QXLInstance *qxl, uint32_t surface, QXLRect *rects, uint32_t count)
-{
-    (void)qxl;
-    (void)surface;
-    (void)rects;
-    (void)count;
-}
-
-static void set_capabilities(QXLInstance *qxl, uint8_t present, uint8_t *capabilities)
-{
-    (void)qxl;
-    (void)present;
-    (void)capabilities;
-}
-
-static const QXLInterface qxl_interface = {
-    .base =
-        {
-            .type = SPICE_INTERFACE_QXL,
-            .description = "a card that never rests",
-            .major_version = SPICE_INTERFACE_QXL_MAJOR,
-            .minor_version = SPICE_INTERFACE_QXL_MINOR,
-        },
-    {.attached_worker = nothing},
-    .set_compression_level = set_level,
-    .get_init_info = get_init_info,
-    .get_command = get_command,
-    .req_cmd_notification = notify_command,
-    .release_resource = release,
-    .get_cursor_command = get_cursor,
-    .req_cursor_notification = notify_cursor,
-    .notify_update = notify_update,
-    .flush_resources = flush,
-    .async_complete = async_complete,
-    .update_area_complete = update_complete,
-    .set_client_capabilities = set_capabilities,
-};
 
 static void push_key(SpiceKbdInstance *keyboard, uint8_t scancode)
 {
@@ -343,7 +251,12 @@ static void plug_in(SpiceServer *spice, struct card *card)
     for (size_t i = 0; i < G_N_ELEMENTS(card->waves); i++) {
         card->waves[i] = (uint8_t)(128 + 100 * sin((double)i * 2 * G_PI / 256));
     }
-    card->qxl.base.sif = &qxl_interface.base;
+    static QXLInterface interface;
+    interface = card_interface("a card that never rests");
+    interface.get_command = get_command;
+    interface.req_cmd_notification = notify_command;
+    interface.release_resource = release;
+    card->qxl.base.sif = &interface.base;
     spice_server_add_interface(spice, &card->qxl.base);
     card->keyboard.base.sif = &keyboard_interface.base;
     spice_server_add_interface(spice, &card->keyboard.base);

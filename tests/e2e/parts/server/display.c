@@ -108,28 +108,6 @@ static gboolean draw_frame(gpointer data)
 
 /* ---- what the worker asks of a card ---- */
 
-static void attached_worker(QXLInstance *qxl)
-{
-    (void)qxl;
-}
-
-static void set_compression_level(QXLInstance *qxl, int level)
-{
-    (void)qxl;
-    (void)level;
-}
-
-static void get_init_info(QXLInstance *qxl, QXLDevInitInfo *info)
-{
-    (void)qxl;
-    memset(info, 0, sizeof(*info));
-    info->num_memslots_groups = 1;
-    info->num_memslots = 1;
-    info->memslot_id_bits = 1;
-    info->memslot_gen_bits = 1;
-    info->n_surfaces = 16;
-}
-
 static int get_command(QXLInstance *qxl, QXLCommandExt *ext)
 {
     struct command *command = g_async_queue_try_pop(from_qxl(qxl)->commands);
@@ -153,86 +131,22 @@ static void release_resource(QXLInstance *qxl, QXLReleaseInfoExt release)
     free_command((struct command *)(uintptr_t)release.info->id);
 }
 
-static int get_cursor_command(QXLInstance *qxl, QXLCommandExt *ext)
-{
-    (void)qxl;
-    (void)ext;
-    return 0;
-}
-
-static int req_cursor_notification(QXLInstance *qxl)
-{
-    (void)qxl;
-    return 1;
-}
-
-static void notify_update(QXLInstance *qxl, uint32_t update)
-{
-    (void)qxl;
-    (void)update;
-}
-
-static int flush_resources(QXLInstance *qxl)
-{
-    (void)qxl;
-    return 0;
-}
-
-static void async_complete(QXLInstance *qxl, uint64_t cookie)
-{
-    (void)qxl;
-    (void)cookie;
-}
-
-static void update_area_complete(QXLInstance *qxl, uint32_t surface, QXLRect *rects, uint32_t count)
-{
-    (void)qxl;
-    (void)surface;
-    (void)rects;
-    (void)count;
-}
-
-static void set_client_capabilities(QXLInstance *qxl, uint8_t present, uint8_t *capabilities)
-{
-    (void)qxl;
-    (void)present;
-    (void)capabilities;
-}
-
-static const QXLInterface qxl_interface = {
-    .base =
-        {
-            .type = SPICE_INTERFACE_QXL,
-            .description = "a fake graphics card",
-            .major_version = SPICE_INTERFACE_QXL_MAJOR,
-            .minor_version = SPICE_INTERFACE_QXL_MINOR,
-        },
-    {.attached_worker = attached_worker},
-    .set_compression_level = set_compression_level,
-    .get_init_info = get_init_info,
-    .get_command = get_command,
-    .req_cmd_notification = req_cmd_notification,
-    .release_resource = release_resource,
-    .get_cursor_command = get_cursor_command,
-    .req_cursor_notification = req_cursor_notification,
-    .notify_update = notify_update,
-    .flush_resources = flush_resources,
-    .async_complete = async_complete,
-    .update_area_complete = update_area_complete,
-    .set_client_capabilities = set_client_capabilities,
-};
-
 static void add_one(struct server *server, int id, int fps)
 {
     static const uint32_t backgrounds[DISPLAYS_MAX] = {0x203060, 0x502030, 0x305020, 0x404040};
     struct display *display = &server->displays[id];
+    static QXLInterface interface;
     int width = server->width;
     int height = server->height;
 
+    interface = card_interface("a fake graphics card");
+    interface.get_command = get_command;
+    interface.req_cmd_notification = req_cmd_notification;
+    interface.release_resource = release_resource;
     display->server = server;
     display->commands = g_async_queue_new();
     display->memory = g_malloc0_n((size_t)width * (size_t)height, 4);
-    display->qxl.base.sif = &qxl_interface.base;
+    display->qxl.base.sif = &interface.base;
     display->qxl.id = id;
     spice_server_add_interface(server->spice, &display->qxl.base);
 

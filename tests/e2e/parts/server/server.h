@@ -2,9 +2,9 @@
  * A hypervisor without a virtual machine, for tests: a real libspice-server with fake devices
  * behind it. One program can hold many servers, each with its own ports.
  *
- * main.c reads the arguments, core.c lends libspice-server the main loop, display.c is the fake
- * graphics card with keyboard and tablet, sound.c both directions of sound, ports.c the character
- * devices (echo, agent, smartcard), webdav.c the guest's side of folder sharing.
+ * main.c reads the arguments, core.c lends libspice-server the main loop, display.c and card.c are
+ * the fake graphics card with keyboard and tablet, sound.c both directions of sound, ports.c the
+ * character devices (echo, agent, smartcard), webdav.c the guest's side of folder sharing.
  *
  * Threads: libspice-server calls the graphics card's functions from its display worker (one a
  * card) and everything else from the main thread.
@@ -89,6 +89,10 @@ struct server {
 
 /* The main loop's timers and watches, as libspice-server wants them. */
 extern SpiceCoreInterface core_interface;
+
+/* A fake card with one memory slot that says what any says; the caller adds the three functions
+ * about its commands, and keeps it as long as the server. */
+QXLInterface card_interface(const char *description);
 
 /* Each adds devices to a server that has been initialised and not yet started. */
 void display_add(struct server *server, const struct server_options *options);
