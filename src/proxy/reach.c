@@ -1,5 +1,5 @@
 /* How a target is to be reached, and whether who answers there is who it should be. Pure; any
- * thread, but for kb_reach_dial, which is a loop's. Linking is dial.c's, and diagnose.c's. */
+ * thread, but for kb_reach_dial, which is a loop's. Linking is approach.c's, and diagnose.c's. */
 #include "proxy/reach.h"
 
 #include "spice/host_subject.h"
